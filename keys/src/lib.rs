@@ -1,0 +1,3 @@
+//! The key hierarchy of Oubliette.
+
+pub mod secret;

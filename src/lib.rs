@@ -1,0 +1,3 @@
+//! Oubliette: a personal-data vault that can forget, and prove it.
+
+pub mod model;

@@ -1,0 +1,117 @@
+//! Every way in which the vault says no: one code, one sentence. The statuses stand in `server::problem`.
+
+macro_rules! codes {
+    ($($name:ident = $text:literal, $sentence:literal;)+) => {
+        /// One problem code. Its text form ends `urn:oubliette:problem:<code>`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub enum Code {
+            $(#[doc = $sentence] $name,)+
+        }
+
+        impl Code {
+            /// All of them, in the order of the documents.
+            pub const ALL: &'static [Code] = &[$(Code::$name,)+];
+
+            /// The code as it stands in problem documents and in the trail.
+            pub const fn text(self) -> &'static str {
+                match self { $(Code::$name => $text,)+ }
+            }
+
+            /// The one sentence that explains it. It never holds a value.
+            pub const fn sentence(self) -> &'static str {
+                match self { $(Code::$name => $sentence,)+ }
+            }
+        }
+    };
+}
+
+codes! {
+    MalformedBody = "malformed-body",
+        "The body is not valid JSON in UTF-8, or repeats a key.";
+    MalformedRequest = "malformed-request",
+        "A path, query or header value of the request is not in the expected form.";
+    PurposeRequired = "purpose-required",
+        "This operation needs the header Vault-Purpose.";
+    BadCursor = "bad-cursor",
+        "The cursor is not one that this vault gave for this list.";
+    Unauthenticated = "unauthenticated",
+        "Valid credentials are needed.";
+    RoleForbidden = "role-forbidden",
+        "No role of the caller allows this operation.";
+    PurposeNotPublished = "purpose-not-published",
+        "The purpose is not part of the published policy.";
+    PurposeNotGranted = "purpose-not-granted",
+        "The purpose is not in the grant of these credentials.";
+    CategoryNotPermitted = "category-not-permitted",
+        "A field's category does not belong to the purpose.";
+    SubjectClassMismatch = "subject-class-mismatch",
+        "The purpose does not cover subjects of this class.";
+    AggregateOnly = "aggregate-only",
+        "The purpose uses non-identifiable statistics only, never records.";
+    SecondPersonRequired = "second-person-required",
+        "Another person than the one who opened it must approve.";
+    SeparationOfDuties = "separation-of-duties",
+        "These roles may not be held together.";
+    NotFound = "not-found",
+        "There is nothing here for this caller.";
+    MethodNotAllowed = "method-not-allowed",
+        "This address does not answer that method.";
+    RequestTimeout = "request-timeout",
+        "The request did not arrive in time.";
+    AliasTaken = "alias-taken",
+        "Another subject is already found by one of these aliases.";
+    IdempotencyInFlight = "idempotency-in-flight",
+        "A request with this Idempotency-Key is still being worked on.";
+    StateConflict = "state-conflict",
+        "The object is not in a state that allows this.";
+    AliasAmbiguous = "alias-ambiguous",
+        "More than one subject is found by this alias.";
+    Erased = "erased",
+        "The subject was erased.";
+    AccountClosed = "account-closed",
+        "The subject's account is closed.";
+    RetentionExpired = "retention-expired",
+        "The retention period of what was asked for has ended.";
+    KeyDestroyed = "key-destroyed",
+        "The key for this purpose no longer exists.";
+    Stale = "stale",
+        "The object has changed since the version named in If-Match.";
+    TooLarge = "too-large",
+        "The request is larger than the vault accepts.";
+    HeadersTooLarge = "headers-too-large",
+        "The request's headers are larger than the vault accepts.";
+    UnsupportedMediaType = "unsupported-media-type",
+        "The Content-Type is not one that this operation takes.";
+    InvalidBody = "invalid-body",
+        "The body does not have the shape that this operation needs.";
+    FieldNotInCatalogue = "field-not-in-catalogue",
+        "A field is not in the catalogue.";
+    FieldValueInvalid = "field-value-invalid",
+        "A field's value does not fit its type in the catalogue.";
+    NotIndexable = "not-indexable",
+        "Subjects cannot be looked up by this.";
+    IdempotencyMismatch = "idempotency-mismatch",
+        "The Idempotency-Key was used with another body.";
+    RuleRequired = "rule-required",
+        "This purpose needs a cited rule.";
+    SecretShownOnce = "secret-shown-once",
+        "The first answer held a secret that is shown once and not kept.";
+    IfMatchRequired = "if-match-required",
+        "This operation needs the header If-Match.";
+    RateLimited = "rate-limited",
+        "Too many requests.";
+    Internal = "internal",
+        "The vault could not do this; the operator's log says more.";
+    Sealed = "sealed",
+        "The vault is sealed.";
+    WrongPassphrase = "wrong-passphrase",
+        "The passphrase does not open the root key.";
+    AuditUnavailable = "audit-unavailable",
+        "The trail cannot be written, so nothing is released.";
+    StoreUnavailable = "store-unavailable",
+        "The store cannot be written or read.";
+    Overloaded = "overloaded",
+        "The vault has too much to do at the moment.";
+    DiskFull = "disk-full",
+        "The disk is too full to keep anything more.";
+}
