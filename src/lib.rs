@@ -1,3 +1,4 @@
 //! Oubliette: a personal-data vault that can forget, and prove it.
 
 pub mod model;
+pub mod vault;
