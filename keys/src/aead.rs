@@ -44,6 +44,12 @@ impl OneUse {
         Self(okm)
     }
 
+    /// The key itself, to compare with others.
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> [u8; 32] {
+        self.0[..32].try_into().unwrap()
+    }
+
     /// The bytes to store: whoever knows another key cannot match them.
     pub(crate) fn commitment(&self) -> &[u8] {
         &self.0[32..]
@@ -77,6 +83,8 @@ impl Cipher {
 
     /// Checks the tag, then decrypts `text` in place; after a failure `text` is still the ciphertext.
     pub(crate) fn decrypt(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], tag: &[u8; TAG]) -> Result<(), KeysError> {
+        #[cfg(test)]
+        count::up();
         self.0.decrypt_inout_detached(nonce.into(), aad, text.into(), tag.into()).map_err(|_| KeysError::Damaged)
     }
 }
@@ -94,6 +102,25 @@ pub(crate) fn hedged_salt(parent: &Secret32, plaintext_sha256: &[u8; 32]) -> Res
 fn expand(prk: &[u8], info: &[&[u8]], out: &mut [u8]) {
     let hkdf = Hkdf::<Sha256>::from_prk(prk).expect("32 bytes or more");
     hkdf.expand_multi_info(info, out).expect("below 8,160 bytes");
+}
+
+/// How often the cipher was asked to decrypt. Tests only.
+#[cfg(test)]
+pub(crate) mod count {
+    use std::cell::Cell;
+
+    thread_local! { static DECRYPTIONS: Cell<usize> = const { Cell::new(0) }; }
+
+    pub(super) fn up() {
+        DECRYPTIONS.set(DECRYPTIONS.get() + 1);
+    }
+
+    /// What `work` answers, and how many decryptions it tried.
+    pub(crate) fn of<T>(work: impl FnOnce() -> T) -> (T, usize) {
+        let before = DECRYPTIONS.get();
+        let answer = work();
+        (answer, DECRYPTIONS.get() - before)
+    }
 }
 
 #[cfg(test)]

@@ -283,3 +283,6 @@ fn digest_of(fields: &[(u16, &[u8])]) -> [u8; 32] {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

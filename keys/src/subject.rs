@@ -223,3 +223,6 @@ fn class_of(group: Group) -> u16 {
 fn group_of(entry: &Entry) -> Option<Group> {
     u8::try_from(entry.class).ok().and_then(Group::new)
 }
+
+#[cfg(test)]
+mod tests;
