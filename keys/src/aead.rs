@@ -9,10 +9,11 @@
 //! salt       = HMAC-SHA256(parent key, "pv1/hedge" ‖ 32 fresh random bytes ‖ SHA-256(plaintext))[0..24]
 //! ```
 //!
-//! - **Why a commitment.** GCM is not key-committing: a ciphertext can be made that opens under two keys (Dodis and others, CRYPTO 2018),
-//!   and a reader that tells which keys open it gives away a passphrase (Len and others, USENIX Security 2021).
-//! - **Why a hedged salt.** A virtual machine resumed twice from one snapshot draws the same random bytes twice. With the plaintext's hash
-//!   in the salt, different plaintexts still get different keys; equal ones show as equal, and nothing else is lost.
+//! - **Why a commitment.** GCM is not key-committing: a ciphertext can be made that opens under two keys (Dodis and others,
+//!   CRYPTO 2018), and a reader that tells which keys open it gives away a passphrase (Len and others, USENIX Security 2021).
+//! - **Why a hedged salt.** A virtual machine resumed twice from one snapshot draws the same random bytes twice. With the
+//!   plaintext's hash in the salt, different plaintexts still get different keys; equal ones show as equal, and nothing else is
+//!   lost.
 //! - **Why Expand without Extract.** Parent keys are 32 uniformly random bytes, which is what Extract would make (RFC 5869 §3.3).
 
 use aes_gcm::aead::AeadInOut;

@@ -90,8 +90,8 @@ impl SubjectKeys {
     /// The key of a record, through the key of the permit's group and no other.
     ///
     /// # Errors
-    /// `NotPermitted` when the permit is of another hierarchy or subject; `Destroyed` when the group's key is gone or the record is not wrapped under it;
-    /// `Damaged` when the wrap does not open.
+    /// `NotPermitted` when the permit is of another hierarchy or subject; `Destroyed` when the group's key is gone or the
+    /// record is not wrapped under it; `Damaged` when the wrap does not open.
     pub fn record_key(&self, permit: &Permit, record: &Id, wraps: &[(Group, Vec<u8>)]) -> Result<RecordKey, KeysError> {
         permit.check(self.instance, &self.subject)?;
         let group = permit.group();
@@ -146,8 +146,9 @@ impl SubjectKeys {
         std::iter::once(&self.tag_key).chain(&self.group_keys)
     }
 
-    /// The keys after a change: the groups of `drop` without a key, those of `renew` with a new one of the next generation, those of `add` with a first one.
-    /// Groups of `renew` that have no key and groups of `add` that have one stay as they are; `drop` goes before both.
+    /// The keys after a change: the groups of `drop` without a key, those of `renew` with a new one of the next generation,
+    /// those of `add` with a first one. Groups of `renew` that have no key and groups of `add` that have one stay as they are;
+    /// `drop` goes before both.
     pub(crate) fn changed(&self, drop: GroupSet, renew: GroupSet, add: GroupSet) -> Result<Self, KeysError> {
         let mut group_keys = Vec::with_capacity(self.group_keys.len() + add.len());
         for entry in &self.group_keys {

@@ -31,7 +31,8 @@ fn context() -> RecordContext {
     }
 }
 
-/// A key of whatever subject and record the context names, always with the same bytes: what does not open then does not open for its context.
+/// A key of whatever subject and record the context names, always with the same bytes: what does not open then does not open
+/// for its context.
 fn key_for(c: &RecordContext, gate: (Instance, &Gate)) -> (RecordKey, Permit) {
     let secret = Secret32::from_slice(&[9; 32]).unwrap();
     let key = RecordKey::new(secret, gate.0, c.subject, c.record, Through::Reading(c.groups));

@@ -164,7 +164,8 @@ proptest! {
 /// A ciphertext of two blocks and a tag that AES-256-GCM accepts under both keys with nonce zero
 /// (Dodis, Grubbs, Ristenpart, Woodage: "Fast message franking: from invisible salamanders to encryptment", CRYPTO 2018).
 ///
-/// The tag is a polynomial in H = AES(K, 0) plus AES(K, J0); a free block X at exponent e is solved for so that both keys' tags agree.
+/// The tag is a polynomial in H = AES(K, 0) plus AES(K, J0); a free block X at exponent e is solved for so that both keys' tags
+/// agree.
 fn salamander(keys: [&[u8; 32]; 2], aad: &[u8]) -> (Vec<u8>, [u8; 16]) {
     let block = |key: &[u8; 32], input: u128| {
         let mut block = input.to_be_bytes().into();
