@@ -1,4 +1,5 @@
 //! Oubliette: a personal-data vault that can forget, and prove it.
 
 pub mod model;
+pub mod store;
 pub mod vault;
