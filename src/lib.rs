@@ -2,4 +2,6 @@
 
 pub mod model;
 pub mod store;
+pub mod policy;
+pub mod tenant;
 pub mod vault;
