@@ -1,4 +1,7 @@
 //! Oubliette: a personal-data vault that can forget, and prove it.
 
+pub mod config;
 pub mod model;
+pub mod server;
+pub mod telemetry;
 pub mod vault;
