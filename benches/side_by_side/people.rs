@@ -15,7 +15,7 @@ use crate::vault::Vault;
 pub(crate) const PLAINTEXT: usize = 1024;
 
 /// Items of one batch call; the API takes up to 1,000.
-const BATCH: usize = 500;
+const BATCH: usize = 1000;
 
 /// Connections that load at once.
 const LOADERS: usize = 4;
