@@ -93,6 +93,8 @@ fn a_wrap_opens_only_as_what_it_was_made() {
             let moved = [&id.header()[..], &wrapped[20..]].concat();
             let opened = opens(&key(*parent), id, vault, ext, &moved);
             assert_eq!(opened.is_some(), made == read, "made as {made}, read as {read}");
+            let unchanged = opens(&key(*parent), id, vault, ext, &wrapped);
+            assert_eq!(unchanged.is_some(), made == read, "made as {made}, read unchanged as {read}");
         }
     }
 }
