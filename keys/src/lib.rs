@@ -88,7 +88,7 @@ pub use context::{Group, GroupSet, Id, RecordContext};
 pub use error::{KeysError, RowsError};
 pub use permit::{Gate, Permit};
 pub use record::{ENVELOPE_OVERHEAD, FIELD_OVERHEAD, RecordKey, envelope_fields, envelope_version};
-pub use subject::SubjectKeys;
+pub use subject::{SubjectKeys, Wraps};
 pub use wrap::KeyId;
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ use crate::wrap::{KeyId, kind, unwrap_with, wrap};
 /// The class of the tag key among a subject's entries; every other class is the number of a group.
 pub(crate) const TAG_CLASS: u16 = 0;
 
+/// The wraps of one record key: the group and the bytes (W1, kind 8) under its key.
+pub type Wraps = Vec<(Group, Vec<u8>)>;
+
 /// One entry of a bucket: a key of a subject, its class and its generation.
 pub(crate) struct Entry {
     pub(crate) class: u16,
@@ -75,7 +78,7 @@ impl SubjectKeys {
     ///
     /// # Errors
     /// `Destroyed` when one of the groups has no key; `Misuse` without any group; `Random`.
-    pub fn new_record_key(&self, record: &Id, groups: GroupSet) -> Result<(RecordKey, Vec<(Group, Vec<u8>)>), KeysError> {
+    pub fn new_record_key(&self, record: &Id, groups: GroupSet) -> Result<(RecordKey, Wraps), KeysError> {
         if groups.is_empty() {
             return Err(KeysError::Misuse("a record needs a group"));
         }

@@ -1,9 +1,7 @@
-use std::collections::HashSet;
-
 use proptest::prelude::*;
 
 use super::*;
-use crate::aead::count;
+use crate::aead::seen;
 use crate::context::Group;
 use crate::permit::Gate;
 use crate::random;
@@ -59,13 +57,6 @@ fn encrypted(c: &RecordContext, fields: &[(u16, &[u8])]) -> Vec<u8> {
     key_for(c, (instance, &gate)).0.encrypt(c, fields).unwrap()
 }
 
-/// The cipher key that an envelope was made with.
-fn cipher_key(c: &RecordContext, envelope: &[u8]) -> [u8; 32] {
-    let parsed = Envelope::parse(envelope).unwrap();
-    let ids = digest::sha256_of(|hash| parsed.fields().for_each(|field| hash(&field.number.to_be_bytes())));
-    Bound::new(c, ids).derive(&Secret32::from_slice(&[9; 32]).unwrap(), parsed.salt).key()
-}
-
 /// The envelope with other fields in place of its own: each the bytes of number, length, ciphertext and tag.
 fn with_fields(envelope: &[u8], fields: &[&[u8]]) -> Vec<u8> {
     let count = u16::try_from(fields.len()).unwrap().to_be_bytes();
@@ -99,7 +90,7 @@ fn what_was_encrypted_decrypts_and_costs_79_bytes_and_22_a_field() {
 fn only_the_fields_asked_for_are_decrypted() {
     let envelope = encrypted(&context(), &FIELDS);
     for (asked, expected) in [(&[][..], 0), (&[7], 1), (&[300, 1], 2), (&[2], 0), (&[7, 7], 1)] {
-        let (fields, decryptions) = count::of(|| decrypted(&context(), &envelope, Some(asked)).unwrap());
+        let (fields, decryptions) = seen::decryptions(|| decrypted(&context(), &envelope, Some(asked)).unwrap());
         assert_eq!((fields.len(), decryptions), (expected, expected), "{asked:?}");
     }
 }
@@ -204,28 +195,63 @@ fn an_envelope_decrypts_in_its_own_context_only() {
 }
 
 #[test]
-fn no_two_envelopes_share_a_key_even_when_the_generator_is_stuck() {
+fn no_two_fields_share_a_key_and_a_nonce_even_when_the_generator_is_stuck() {
     let c = context();
-    random::stuck::at(0, || {
-        let mut keys = HashSet::new();
-        for n in 0..1_000u32 {
-            assert!(keys.insert(cipher_key(&c, &encrypted(&c, &[(1, &n.to_be_bytes())]))), "plaintext {n}");
-        }
-        // The same bytes cut differently, and the same fields in another version.
-        for fields in [&[(1, &b"ab"[..]), (2, b"c")][..], &[(1, b"a"), (2, b"bc")], &[(1, b"abc")], &[(2, b"abc")], &[]] {
-            assert!(keys.insert(cipher_key(&c, &encrypted(&c, fields))));
-            let next = RecordContext { version: 7, ..c };
-            assert!(keys.insert(cipher_key(&next, &encrypted(&next, fields))));
-        }
+    let used = seen::encryptions(|| {
+        random::stuck::at(0, || {
+            for n in 0..1_000u32 {
+                encrypted(&c, &[(1, &n.to_be_bytes()), (2, b"same"), (300, b"same"), (301, &n.to_be_bytes())]);
+            }
+            // The same bytes cut differently, one of them so that a value looks like the number of the next field.
+            for fields in [
+                &[(1, &b"ab"[..]), (2, b"c")][..],
+                &[(1, b"a"), (2, b"bc")],
+                &[(1, b"abc")],
+                &[(2, b"abc")],
+                &[(1, b"\0\x02"), (2, b"")],
+                &[(1, b""), (2, b"\0\x02")],
+            ] {
+                encrypted(&c, fields);
+                encrypted(&RecordContext { version: 7, ..c }, fields);
+                encrypted(&RecordContext { label: [0; 32], ..c }, fields);
+                encrypted(&RecordContext { record: [0; 16], ..c }, fields);
+            }
+        });
     });
-    assert_ne!(cipher_key(&c, &encrypted(&c, &FIELDS)), cipher_key(&c, &encrypted(&c, &FIELDS)));
+    assert_eq!(used.len(), 4_000 + 4 * 10);
+    assert!(seen::all_differ(&used));
+}
+
+#[test]
+fn the_same_version_encrypted_twice_differs() {
+    assert_ne!(encrypted(&context(), &FIELDS), encrypted(&context(), &FIELDS));
+}
+
+#[test]
+fn a_field_twice_or_out_of_order_is_not_an_envelope() {
+    let envelope = encrypted(&context(), &FIELDS);
+    let f = split(&envelope);
+    for fields in [&[f[0], f[0]][..], &[f[1], f[0]], &[f[0], f[1], f[1]]] {
+        assert!(matches!(envelope_fields(&with_fields(&envelope, fields)), Err(KeysError::Damaged)));
+    }
+}
+
+#[test]
+fn a_group_that_the_record_was_not_written_for_reads_nothing() {
+    // As if a wrap for a further group had been planted beside the record.
+    let (c, (instance, gate)) = (context(), gate());
+    let secret = Secret32::from_slice(&[9; 32]).unwrap();
+    let key = RecordKey::new(secret, instance, c.subject, c.record, Through::Writing(groups(0b1110)));
+    let permit = gate.permit(c.subject, group(3), None, [0; 16]);
+    let refused = key.decrypt(&permit, &c, &encrypted(&c, &FIELDS), None);
+    assert!(matches!(refused, Err(KeysError::NotPermitted)));
 }
 
 #[test]
 fn tags_that_verify_do_not_help_against_a_wrong_commitment() {
     let mut envelope = encrypted(&context(), &FIELDS);
     envelope[45..77].copy_from_slice(&encrypted(&context(), &FIELDS)[45..77]);
-    let (fields, decryptions) = count::of(|| decrypted(&context(), &envelope, None));
+    let (fields, decryptions) = seen::decryptions(|| decrypted(&context(), &envelope, None));
     assert_eq!((fields, decryptions), (None, 0), "the cipher ran before the commitment was checked");
 }
 
@@ -243,7 +269,7 @@ fn a_permit_for_something_else_decrypts_nothing() {
         ("another group", here.permit(subject, group(3), None, [0; 16])),
         ("another field", here.permit(subject, group(2), Some(vec![1, 300]), [0; 16])),
     ] {
-        let (refused, decryptions) = count::of(|| key.decrypt(&permit, &c, &envelope, Some(&[1, 7])));
+        let (refused, decryptions) = seen::decryptions(|| key.decrypt(&permit, &c, &envelope, Some(&[1, 7])));
         assert!(matches!(refused, Err(KeysError::NotPermitted)), "{what}");
         assert_eq!(decryptions, 0, "{what}");
     }

@@ -1,11 +1,9 @@
-use std::collections::HashSet;
-
 use aes::Aes256;
 use aes::cipher::{BlockCipherEncrypt, KeyInit};
 use proptest::prelude::*;
 
 use super::*;
-use crate::aead::count;
+use crate::aead::seen;
 use crate::random;
 
 const ID: KeyId = KeyId { kind: kind::BUCKET, map: 1, level: 2, index: 3, epoch: 4 };
@@ -21,12 +19,6 @@ fn opens(parent: &Secret32, id: &KeyId, vault: &Id, ext: &[u8], bytes: &[u8]) ->
         Err(KeysError::Damaged) => None,
         Err(other) => panic!("a second kind of error: {other}"),
     }
-}
-
-/// The cipher key that a wrap was made with.
-fn cipher_key(parent: &Secret32, vault: &Id, ext: &[u8], wrapped: &[u8]) -> [u8; 32] {
-    let (header, rest) = wrapped.split_first_chunk().unwrap();
-    derive(parent, header, vault, rest.first_chunk().unwrap(), ext).key()
 }
 
 #[test]
@@ -93,36 +85,38 @@ fn a_wrap_opens_only_as_what_it_was_made() {
             let moved = [&id.header()[..], &wrapped[20..]].concat();
             let opened = opens(&key(*parent), id, vault, ext, &moved);
             assert_eq!(opened.is_some(), made == read, "made as {made}, read as {read}");
+            let unchanged = opens(&key(*parent), id, vault, ext, &wrapped);
+            assert_eq!(unchanged.is_some(), made == read, "made as {made}, read unchanged as {read}");
         }
     }
 }
 
 #[test]
 fn no_two_wraps_share_a_key_even_when_the_generator_is_stuck() {
-    random::stuck::at(0, || {
-        let mut keys = HashSet::new();
-        for n in 0..2_000u32 {
-            let wrapped = wrap(&key(1), &ID, &VAULT, b"", &n.to_be_bytes()).unwrap();
-            assert!(keys.insert(cipher_key(&key(1), &VAULT, b"", &wrapped)), "plaintext {n}");
-        }
-        // One plaintext for different places and contexts.
-        for n in 0..200u32 {
-            let wrapped = wrap(&key(1), &KeyId { index: 10 + n, ..ID }, &VAULT, b"", b"same").unwrap();
-            assert!(keys.insert(cipher_key(&key(1), &VAULT, b"", &wrapped)), "index {n}");
-            let ext = n.to_be_bytes();
-            let wrapped = wrap(&key(1), &ID, &VAULT, &ext, b"same").unwrap();
-            assert!(keys.insert(cipher_key(&key(1), &VAULT, &ext, &wrapped)), "ext {n}");
-        }
-        // Only the very same message repeats, and then the whole wrap does.
-        let twice = || wrap(&key(1), &ID, &VAULT, b"", b"same").unwrap();
-        assert_eq!(twice(), twice());
+    let used = seen::encryptions(|| {
+        random::stuck::at(0, || {
+            for n in 0..2_000u32 {
+                wrap(&key(1), &ID, &VAULT, b"", &n.to_be_bytes()).unwrap();
+            }
+            // One plaintext for different parents, places, vaults and contexts.
+            for n in 0..200u8 {
+                wrap(&key(2 + n), &ID, &VAULT, b"", b"same").unwrap();
+                wrap(&key(1), &KeyId { index: 100 + u32::from(n), ..ID }, &VAULT, b"", b"same").unwrap();
+                wrap(&key(1), &KeyId { epoch: 100 + u64::from(n), ..ID }, &VAULT, b"", b"same").unwrap();
+                wrap(&key(1), &ID, &[n; 16], b"", b"same").unwrap();
+                wrap(&key(1), &ID, &VAULT, &[n], b"same").unwrap();
+            }
+        });
     });
+    assert_eq!(used.len(), 3_000);
+    assert!(seen::all_differ(&used));
 }
 
 #[test]
-fn the_same_message_wrapped_twice_has_two_keys() {
-    let once = || cipher_key(&key(1), &VAULT, b"", &wrap(&key(1), &ID, &VAULT, b"", b"same").unwrap());
-    assert_ne!(once(), once());
+fn only_the_very_same_message_shows_as_equal_when_the_generator_is_stuck() {
+    let wrapped = || wrap(&key(1), &ID, &VAULT, b"", b"same").unwrap();
+    assert_eq!(random::stuck::at(0, wrapped), random::stuck::at(0, wrapped));
+    assert_ne!(wrapped(), wrapped());
 }
 
 #[test]
@@ -139,7 +133,7 @@ fn a_ciphertext_that_opens_under_two_keys_is_stopped_by_the_commitment() {
     let committed = |to: usize| [&header[..], &salt, keys[to].commitment(), &text, &tag].concat();
     for (to, parent) in [(0, key(1)), (1, key(2))] {
         assert!(opens(&parent, &ID, &VAULT, ext, &committed(to)).is_some());
-        let (opened, decryptions) = count::of(|| opens(&parent, &ID, &VAULT, ext, &committed(1 - to)));
+        let (opened, decryptions) = seen::decryptions(|| opens(&parent, &ID, &VAULT, ext, &committed(1 - to)));
         assert_eq!(opened, None);
         assert_eq!(decryptions, 0, "the cipher ran before the commitment was checked");
     }
