@@ -15,6 +15,13 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
+/// SHA-256 of everything that `write` hands on, for parts that are made as they go.
+pub(crate) fn sha256_of(write: impl FnOnce(&mut dyn FnMut(&[u8]))) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    write(&mut |part| hash.update(part));
+    hash.finalize().into()
+}
+
 /// The hash of a leaf of a Merkle tree: `SHA-256(0x00 ‖ entry)` (RFC 6962 §2.1).
 pub fn leaf_hash(entry: &[u8]) -> [u8; 32] {
     sha256(&[&[0], entry])
