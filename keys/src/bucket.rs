@@ -176,11 +176,6 @@ impl<E: Entry> Bucket<E> {
         self.entries.retain(keep);
     }
 
-    /// The entries, to be changed without changing their order.
-    pub(crate) fn entries_mut(&mut self) -> &mut [E] {
-        &mut self.entries
-    }
-
     /// Whether it must be split.
     pub(crate) fn is_over(&self) -> bool {
         self.entries.len() > MOST || !self.fits_a_row()

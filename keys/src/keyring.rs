@@ -178,8 +178,20 @@ impl Keyring {
         self.assurance
     }
 
+    /// The epoch key and the checkpoint of the newest copy of an epoch that this root key opens; during a rotation of the root key the
+    /// two copies are under two of them.
+    pub(crate) fn open_newest(&self, epoch: u64, root: &Secret32) -> Result<(Secret32, (u64, [u8; 32])), KeysError> {
+        let mut copies: Vec<&Slot> = self.slots.iter().flatten().filter(|slot| slot.epoch == epoch).collect();
+        copies.sort_by_key(|slot| std::cmp::Reverse(slot.sequence));
+        if copies.is_empty() {
+            return Err(KeysError::RolledBack);
+        }
+        let opened = copies.iter().find_map(|slot| Some((slot.open(root).ok()?, (slot.trail_size, slot.trail_head))));
+        opened.ok_or(KeysError::Damaged)
+    }
+
     /// The newest copy of an epoch.
-    pub(crate) fn newest(&self, epoch: u64) -> Option<&Slot> {
+    fn newest(&self, epoch: u64) -> Option<&Slot> {
         self.slots.iter().flatten().filter(|slot| slot.epoch == epoch).max_by_key(|slot| slot.sequence)
     }
 

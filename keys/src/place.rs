@@ -49,6 +49,19 @@ impl Place {
         Self { map: self.map, level: self.level + 1, index: (self.index << 7) | (digit as u32 & 0x7f) }
     }
 
+    /// The place above this one.
+    pub(crate) const fn parent(self) -> Option<Self> {
+        match self.level.checked_sub(1) {
+            Some(level) => Some(Self { map: self.map, level, index: self.index >> 7 }),
+            None => None,
+        }
+    }
+
+    /// Which child of its parent this is.
+    pub(crate) const fn digit(self) -> usize {
+        (self.index & 0x7f) as usize
+    }
+
     /// The row key of this place.
     pub(crate) fn row_key(self) -> [u8; 7] {
         let [a, b, c, d] = self.index.to_be_bytes();

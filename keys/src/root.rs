@@ -33,6 +33,12 @@ impl RootKey {
         Secret32::random().map(Self)
     }
 
+    /// A second copy, for a test that opens a vault twice.
+    #[cfg(test)]
+    pub(crate) fn duplicate(&self) -> Self {
+        Self(self.0.duplicate())
+    }
+
     pub(crate) fn secret(&self) -> &Secret32 {
         &self.0
     }

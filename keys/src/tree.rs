@@ -35,6 +35,17 @@ pub(crate) trait Nodes {
     fn offer(&self, place: Place, epoch: u64, node: &Arc<Node>);
 }
 
+/// No nodes at all.
+pub(crate) struct NoNodes;
+
+impl Nodes for NoNodes {
+    fn open(&self, _: Place, _: u64) -> Option<Arc<Node>> {
+        None
+    }
+
+    fn offer(&self, _: Place, _: u64, _: &Arc<Node>) {}
+}
+
 /// A place, and who holds its key.
 pub(crate) struct Spot {
     pub(crate) place: Place,
