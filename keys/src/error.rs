@@ -35,6 +35,12 @@ pub enum KeysError {
     /// Another process holds the keyring.
     #[error("the keyring is in use by another process")]
     Locked,
+    /// No slot of the keyring holds the key of the epoch that the database is in: one of the two was rolled back or lost.
+    #[error("the keyring holds no key for the epoch of the database: one of them was rolled back, replaced or lost")]
+    RolledBack,
+    /// A stored parameter is weaker than what is ever written.
+    #[error("too weak: {0}")]
+    Weak(&'static str),
     /// The keyring could not be read or written.
     #[error("keyring: {0}")]
     Keyring(&'static str, #[source] io::Error),
