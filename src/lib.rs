@@ -1,6 +1,7 @@
 //! Oubliette: a personal-data vault that can forget, and prove it.
 
 pub mod config;
+pub mod audit;
 pub mod model;
 pub mod store;
 pub mod policy;
