@@ -51,14 +51,17 @@ pub fn start(log: &LogSection) -> Result<(), TryInitError> {
     Ok(())
 }
 
-/// One line for one request: always when the vault itself failed, otherwise only when `all` are wanted.
+/// One line for one request: always when the vault itself failed, otherwise only when `all` are wanted. A sealed vault has not
+/// failed, and must not fill the disk with lines about itself.
 pub fn request(noted: &Noted, status: u16, took: Duration, all: bool) {
     let route = noted.route.unwrap_or("-");
     let operation = noted.operation.map_or("-", Operation::text);
     let code = noted.code.map_or("-", Code::text);
     let decision = noted.decision.map(tracing::field::display);
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-    if status >= 500 {
+    let has_failed =
+        matches!(noted.code, Some(Code::Internal | Code::AuditUnavailable | Code::StoreUnavailable | Code::DiskFull));
+    if has_failed {
         tracing::warn!(route, operation, status, code, decision, micros, "request");
     } else if all {
         tracing::info!(route, operation, status, code, decision, micros, "request");

@@ -178,3 +178,167 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         self.poll(context, |stream, context| stream.poll_shutdown(context))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::tls::first_run;
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+    use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::sync::{Notify, oneshot};
+    use tokio_rustls::client::TlsStream;
+
+    /// A listener that answers with the request's path, and holds `/held` until it is let go.
+    struct Running {
+        address: SocketAddr,
+        authority: CertificateDer<'static>,
+        stop: oneshot::Sender<()>,
+        held: Arc<Notify>,
+        reached: Arc<Notify>,
+        task: tokio::task::JoinHandle<()>,
+        _dir: tempfile::TempDir,
+    }
+
+    async fn running(limits: LimitsSection) -> Running {
+        let dir = tempfile::tempdir().unwrap();
+        first_run(dir.path(), &[], "2026-11-23T10:00:00Z".parse().unwrap()).unwrap();
+        let authority = CertificateDer::from_pem_file(dir.path().join("ca.pem")).unwrap();
+        let certificates = Certificates::read(dir.path().join("cert.pem"), dir.path().join("key.pem")).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopped) = oneshot::channel();
+        let (held, reached) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let (hold, reach) = (held.clone(), reached.clone());
+        let answer = move |request: Request<Incoming>, _| {
+            let (hold, reach) = (hold.clone(), reach.clone());
+            async move {
+                let path = request.uri().path().to_owned();
+                let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+                if path == "/held" {
+                    reach.notify_one();
+                    hold.notified().await;
+                }
+                Response::new(Body::from([path.as_bytes(), &body].concat()))
+            }
+        };
+        let task = tokio::spawn(async move {
+            run(listener, Arc::new(certificates), &limits, answer, async move { drop(stopped.await) }).await;
+        });
+        Running { address, authority, stop, held, reached, task, _dir: dir }
+    }
+
+    impl Running {
+        async fn connect(&self) -> TlsStream<TcpStream> {
+            let mut roots = rustls::RootCertStore::empty();
+            roots.add(self.authority.clone()).unwrap();
+            let config = rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots)
+                .with_no_client_auth();
+            let stream = TcpStream::connect(self.address).await.unwrap();
+            let name = ServerName::try_from("localhost").unwrap();
+            tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+        }
+    }
+
+    /// Sends one request and reads until `end` stands at the end of what came.
+    async fn ask(stream: &mut TlsStream<TcpStream>, path: &str, end: &str) -> String {
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).await.unwrap();
+        read_to(stream, end).await
+    }
+
+    async fn read_to(stream: &mut TlsStream<TcpStream>, end: &str) -> String {
+        let mut text = Vec::new();
+        while !text.ends_with(end.as_bytes()) {
+            if stream.read_buf(&mut text).await.unwrap_or(0) == 0 {
+                break;
+            }
+        }
+        String::from_utf8(text).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_hybrid_post_quantum_and_carries_many_requests() {
+        let running = running(LimitsSection::default()).await;
+        let mut stream = running.connect().await;
+        let group = stream.get_ref().1.negotiated_key_exchange_group().unwrap().name();
+        assert_eq!(group, rustls::NamedGroup::X25519MLKEM768);
+        for path in ["/one", "/two"] {
+            assert!(ask(&mut stream, path, path).await.starts_with("HTTP/1.1 200 OK\r\n"));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_silent_peer_and_one_that_speaks_no_tls_are_let_go() {
+        let running = running(LimitsSection { handshake_seconds: 0, ..LimitsSection::default() }).await;
+        let mut silent = TcpStream::connect(running.address).await.unwrap();
+        assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0);
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_let_go() {
+        let running = running(LimitsSection { header_seconds: 1, ..LimitsSection::default() }).await;
+        let mut stream = running.connect().await;
+        ask(&mut stream, "/one", "/one").await;
+        assert!(!read_to(&mut stream, "never").await.contains("200 OK"));
+    }
+
+    #[tokio::test]
+    async fn a_full_house_makes_the_next_wait_until_one_leaves() {
+        let running = running(LimitsSection { connections: 1, ..LimitsSection::default() }).await;
+        let first = running.connect().await;
+        let mut second = std::pin::pin!(running.connect());
+        tokio::select! {
+            biased;
+            _ = &mut second => panic!("the second came in"),
+            () = tokio::task::yield_now() => {}
+        }
+        drop(first);
+        assert!(ask(&mut second.await, "/two", "/two").await.ends_with("/two"));
+    }
+
+    #[tokio::test]
+    async fn a_stop_lets_the_request_in_flight_finish_and_takes_no_other() {
+        let running = running(LimitsSection::default()).await;
+        let mut stream = running.connect().await;
+        stream.write_all(b"GET /held HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        running.reached.notified().await;
+        running.stop.send(()).unwrap();
+        while TcpStream::connect(running.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!running.task.is_finished());
+        running.held.notify_one();
+        assert!(read_to(&mut stream, "/held").await.ends_with("/held"));
+        running.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stop_does_not_wait_for_ever() {
+        let running = running(LimitsSection { stop_seconds: 0, ..LimitsSection::default() }).await;
+        let mut stream = running.connect().await;
+        stream.write_all(b"GET /held HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+        running.reached.notified().await;
+        running.stop.send(()).unwrap();
+        running.task.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn headers_without_end_are_refused() {
+        let running = running(LimitsSection::default()).await;
+        let mut stream = running.connect().await;
+        let endless = format!("GET / HTTP/1.1\r\nx: {}", "a".repeat(200 << 10));
+        let _ = stream.write_all(endless.as_bytes()).await;
+        assert!(read_to(&mut stream, "never").await.starts_with("HTTP/1.1 431 "));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_nobody_takes_is_given_up() {
+        let (near, _far) = tokio::io::duplex(4);
+        let mut near = Patient::new(near, Duration::ZERO);
+        assert_eq!(near.write_all(b"more than four").await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+}

@@ -17,6 +17,8 @@ use crate::vault::call::{Answer, Refused};
 pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
 /// The header that names the entry in the trail.
 pub const VAULT_DECISION: HeaderName = HeaderName::from_static("vault-decision");
+/// What is left of a limit (draft-ietf-httpapi-ratelimit-headers): nothing, for so many seconds.
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
 /// The one status of a code.
 pub const fn status(code: Code) -> StatusCode {
@@ -128,6 +130,11 @@ pub fn refuse(refused: &Refused, noted: Noted) -> Response {
     }
     if let Some(seconds) = refused.retry_after.or_else(|| another_try(refused.code)) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if refused.code == Code::RateLimited
+            && let Ok(value) = HeaderValue::try_from(format!("\"default\";r=0;t={seconds}"))
+        {
+            headers.insert(RATE_LIMIT, value);
+        }
     }
     if let Some(value) = refused.decision.and_then(decision) {
         headers.insert(VAULT_DECISION, value);
@@ -189,6 +196,7 @@ mod tests {
         assert_eq!(unauthenticated.headers()[WWW_AUTHENTICATE], "Bearer realm=\"oubliette\"");
         let limited = refuse(&Refused { retry_after: Some(7), ..Code::RateLimited.into() }, Noted::default());
         assert_eq!(limited.headers()[RETRY_AFTER], "7");
+        assert_eq!(limited.headers()[RATE_LIMIT], "\"default\";r=0;t=7");
         assert!(refuse(&Code::Sealed.into(), Noted::default()).headers().get(RETRY_AFTER).is_none());
     }
 }
