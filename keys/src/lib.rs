@@ -92,8 +92,7 @@ mod staging;
 mod strict;
 mod subject;
 mod system;
-#[cfg(test)]
-mod tests;
+
 mod transition;
 mod tree;
 #[cfg(test)]
@@ -107,16 +106,15 @@ pub use hierarchy::Hierarchy;
 pub use keyring::Keyring;
 pub use permit::{Gate, Permit};
 pub use record::{ENVELOPE_OVERHEAD, FIELD_OVERHEAD, RecordKey, envelope_fields, envelope_version};
-pub use subject::{SubjectKeys, Wraps};
 pub use root::RootKey;
 pub use rows::{RowWrite, Rows};
 pub use staging::{Inserts, NewSubject, Staged};
-pub use subject::SubjectKeys;
+pub use subject::{SubjectKeys, Wraps};
 pub use transition::{Sealed, Shred, Transition};
 pub use wrap::KeyId;
 
 #[cfg(test)]
-mod tests {
+mod dependencies {
     #[test]
     fn no_serialiser_is_among_the_dependencies() {
         let manifest = include_str!("../Cargo.toml");

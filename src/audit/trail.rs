@@ -113,6 +113,11 @@ impl Trail {
         Self::open_on(Disk::Plain, dir, signer, public, origin, known)
     }
 
+    /// Whether an earlier write or sync failed, so that nothing is taken any more.
+    pub fn is_poisoned(&self) -> bool {
+        self.shared.flow.is_failed()
+    }
+
     /// The same on a disk that can be made to fail.
     pub fn open_on(
         disk: Disk,
