@@ -9,10 +9,11 @@
 //! salt       = HMAC-SHA256(parent key, "pv1/hedge" ‖ 32 fresh random bytes ‖ SHA-256(plaintext))[0..24]
 //! ```
 //!
-//! - **Why a commitment.** GCM is not key-committing: a ciphertext can be made that opens under two keys (Dodis and others, CRYPTO 2018),
-//!   and a reader that tells which keys open it gives away a passphrase (Len and others, USENIX Security 2021).
-//! - **Why a hedged salt.** A virtual machine resumed twice from one snapshot draws the same random bytes twice. With the plaintext's hash
-//!   in the salt, different plaintexts still get different keys; equal ones show as equal, and nothing else is lost.
+//! - **Why a commitment.** GCM is not key-committing: a ciphertext can be made that opens under two keys (Dodis and others,
+//!   CRYPTO 2018), and a reader that tells which keys open it gives away a passphrase (Len and others, USENIX Security 2021).
+//! - **Why a hedged salt.** A virtual machine resumed twice from one snapshot draws the same random bytes twice. With the
+//!   plaintext's hash in the salt, different plaintexts still get different keys; equal ones show as equal, and nothing else is
+//!   lost.
 //! - **Why Expand without Extract.** Parent keys are 32 uniformly random bytes, which is what Extract would make (RFC 5869 §3.3).
 
 use aes_gcm::aead::AeadInOut;
@@ -44,6 +45,12 @@ impl OneUse {
         Self(okm)
     }
 
+    /// The key itself. Tests only.
+    #[cfg(test)]
+    pub(crate) fn key(&self) -> [u8; 32] {
+        self.0[..32].try_into().unwrap()
+    }
+
     /// The bytes to store: whoever knows another key cannot match them.
     pub(crate) fn commitment(&self) -> &[u8] {
         &self.0[32..]
@@ -62,22 +69,34 @@ impl OneUse {
 }
 
 /// AES-256-GCM under one key.
-pub(crate) struct Cipher(Aes256Gcm);
+pub(crate) struct Cipher {
+    aes: Aes256Gcm,
+    #[cfg(test)]
+    key: [u8; 32],
+}
 
 impl Cipher {
     fn new(key: &[u8; 32]) -> Self {
-        Self(Aes256Gcm::new(key.into()))
+        Self {
+            aes: Aes256Gcm::new(key.into()),
+            #[cfg(test)]
+            key: *key,
+        }
     }
 
     /// Encrypts `text` in place and gives the tag.
     pub(crate) fn encrypt(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8]) -> Result<[u8; TAG], KeysError> {
-        let tag = self.0.encrypt_inout_detached(nonce.into(), aad, text.into());
+        #[cfg(test)]
+        seen::encryption((self.key, *nonce));
+        let tag = self.aes.encrypt_inout_detached(nonce.into(), aad, text.into());
         tag.map(Into::into).map_err(|_| KeysError::Misuse("too long for one message"))
     }
 
     /// Checks the tag, then decrypts `text` in place; after a failure `text` is still the ciphertext.
     pub(crate) fn decrypt(&self, nonce: &[u8; 12], aad: &[u8], text: &mut [u8], tag: &[u8; TAG]) -> Result<(), KeysError> {
-        self.0.decrypt_inout_detached(nonce.into(), aad, text.into(), tag.into()).map_err(|_| KeysError::Damaged)
+        #[cfg(test)]
+        seen::decryption();
+        self.aes.decrypt_inout_detached(nonce.into(), aad, text.into(), tag.into()).map_err(|_| KeysError::Damaged)
     }
 }
 
@@ -94,6 +113,47 @@ pub(crate) fn hedged_salt(parent: &Secret32, plaintext_sha256: &[u8; 32]) -> Res
 fn expand(prk: &[u8], info: &[&[u8]], out: &mut [u8]) {
     let hkdf = Hkdf::<Sha256>::from_prk(prk).expect("32 bytes or more");
     hkdf.expand_multi_info(info, out).expect("below 8,160 bytes");
+}
+
+/// What the cipher was asked to do. Tests only.
+#[cfg(test)]
+pub(crate) mod seen {
+    use std::cell::{Cell, RefCell};
+
+    /// A key and a nonce.
+    pub(crate) type Use = ([u8; 32], [u8; 12]);
+
+    thread_local! {
+        static DECRYPTIONS: Cell<usize> = const { Cell::new(0) };
+        static ENCRYPTIONS: RefCell<Vec<Use>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn decryption() {
+        DECRYPTIONS.set(DECRYPTIONS.get() + 1);
+    }
+
+    pub(super) fn encryption(used: Use) {
+        ENCRYPTIONS.with_borrow_mut(|all| all.push(used));
+    }
+
+    /// What `work` answers, and how many decryptions it tried.
+    pub(crate) fn decryptions<T>(work: impl FnOnce() -> T) -> (T, usize) {
+        let before = DECRYPTIONS.get();
+        let answer = work();
+        (answer, DECRYPTIONS.get() - before)
+    }
+
+    /// The key and nonce of every encryption of `work`.
+    pub(crate) fn encryptions(work: impl FnOnce()) -> Vec<Use> {
+        ENCRYPTIONS.take();
+        work();
+        ENCRYPTIONS.take()
+    }
+
+    /// Whether no key met a nonce twice.
+    pub(crate) fn all_differ(used: &[Use]) -> bool {
+        used.iter().collect::<std::collections::HashSet<_>>().len() == used.len()
+    }
 }
 
 #[cfg(test)]

@@ -106,8 +106,9 @@ impl FromIterator<Group> for GroupSet {
     }
 }
 
-/// Everything that one version of a record is bound to. It goes into the key and into the associated data and is not stored with the
-/// ciphertext, so a row that is moved to another subject, record, version, tenant or vault, or whose label is changed, does not open.
+/// Everything that one version of a record is bound to. It goes into the key and into the associated data and is not stored
+/// with the ciphertext, so a row that is moved to another subject, record, version, tenant or vault, or whose label is changed,
+/// does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RecordContext {
     /// The vault.

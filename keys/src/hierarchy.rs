@@ -329,3 +329,6 @@ pub(crate) fn replace(bucket: &mut Bucket<SubjectEntry>, keys: &SubjectKeys, now
         bucket.insert(SubjectEntry { subject: id, class, generation, made, key: entry.key.duplicate() });
     }
 }
+
+#[cfg(test)]
+mod tests;

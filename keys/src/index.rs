@@ -1,7 +1,7 @@
 //! Keyed digests: what an alias, a token or a row reference looks like to somebody without the key.
 //!
-//! Each is HMAC-SHA-256 (RFC 2104) with a purpose in front, over parts of fixed width or with their length, so that no two inputs meet.
-//! Without the key a digest confirms no guess; a dictionary of e-mail addresses is of no use against it.
+//! Each is HMAC-SHA-256 (RFC 2104) with a purpose in front, over parts of fixed width or with their length, so that no two
+//! inputs meet. Without the key a digest confirms no guess; a dictionary of e-mail addresses is of no use against it.
 
 use crate::context::Id;
 use crate::digest::mac;

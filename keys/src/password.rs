@@ -81,7 +81,21 @@ mod tests {
     }
 
     #[test]
-    fn a_forged_verifier_matches_nothing_and_costs_nothing() {
+    fn a_verifier_that_asks_for_too_much_is_not_even_tried() {
+        let verifier = |memory, passes, lanes| {
+            let params = Params::new(memory, passes, lanes, Some(32)).unwrap();
+            let hash: PasswordHash =
+                Argon2::new(Algorithm::Argon2id, Version::V0x13, params).hash_password_with_salt(b"p", &[5; 16]).unwrap();
+            hash.to_string().into_bytes()
+        };
+        assert!(password_matches(&verifier(64, MOST_PASSES, MOST_LANES), b"p"));
+        assert!(!password_matches(&verifier(MOST_MEMORY_KIB + 8, 1, 1), b"p"));
+        assert!(!password_matches(&verifier(64, MOST_PASSES + 1, 1), b"p"));
+        assert!(!password_matches(&verifier(128, 1, MOST_LANES + 1), b"p"));
+    }
+
+    #[test]
+    fn a_forged_verifier_matches_nothing() {
         let verifier = String::from_utf8(password_verifier(b"p").unwrap()).unwrap();
         for forged in [
             verifier.replace("m=19456", "m=4194304"),

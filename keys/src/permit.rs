@@ -1,7 +1,8 @@
 //! The proof that a decision was made: without a [`Permit`] nothing about a person is decrypted.
 //!
-//! A permit comes from the [`Gate`] of its hierarchy and from nowhere else; whoever opens the hierarchy gets the one gate and keeps it behind
-//! the decision and the trail. A permit names one subject, one purpose group, the allowed fields and the decision it stands for.
+//! A permit comes from the [`Gate`] of its hierarchy and from nowhere else; whoever opens the hierarchy gets the one gate and
+//! keeps it behind the decision and the trail. A permit names one subject, one purpose group, the allowed fields and the
+//! decision it stands for.
 //!
 //! It cannot be made by hand, only by a gate:
 //!

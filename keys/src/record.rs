@@ -14,8 +14,8 @@
 //! salt  = HMAC-SHA256(record key, "pv1/hedge" ‖ 32 fresh random bytes ‖ SHA-256(all fields))[0..24]
 //! ```
 //!
-//! `IDS` is in the key as well as in the associated data: even a reader that asks for a field that is not there, or for none, learns from
-//! the commitment that none was dropped.
+//! `IDS` is in the key as well as in the associated data: even a reader that asks for a field that is not there, or for none,
+//! learns from the commitment that none was dropped.
 
 use zeroize::Zeroizing;
 
@@ -111,11 +111,12 @@ impl RecordKey {
         Ok(out)
     }
 
-    /// The fields asked for (`None`: all) that the permit allows and the envelope has, in order of their numbers. Nothing else is decrypted.
+    /// The fields asked for (`None`: all) that the permit allows and the envelope has, in order of their numbers. Nothing else
+    /// is decrypted.
     ///
     /// # Errors
-    /// `NotPermitted` when the permit is of another hierarchy, subject or group, or a field asked for by number is not among its fields;
-    /// `Destroyed` when the key of the permit's group is gone; `Damaged` when anything does not fit or open.
+    /// `NotPermitted` when the permit is of another hierarchy, subject or group, or a field asked for by number is not among
+    /// its fields; `Destroyed` when the key of the permit's group is gone; `Damaged` when anything does not fit or open.
     pub fn decrypt(
         &self,
         p: &Permit,
@@ -283,3 +284,6 @@ fn digest_of(fields: &[(u16, &[u8])]) -> [u8; 32] {
         }
     })
 }
+
+#[cfg(test)]
+mod tests;

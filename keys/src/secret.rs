@@ -9,7 +9,23 @@ use crate::random;
 
 /// A key of 32 bytes on the heap, so that moving it copies a pointer and leaves no second copy behind.
 ///
-/// Only this crate reads the bytes.
+/// Only this crate makes one and reads the bytes.
+///
+/// ```
+/// fn held(key: &keys::secret::Secret32) -> &keys::secret::Secret32 {
+///     key
+/// }
+/// ```
+/// ```compile_fail
+/// fn read(key: &keys::secret::Secret32) -> &[u8; 32] {
+///     key.bytes()
+/// }
+/// ```
+/// ```compile_fail
+/// fn chosen() -> keys::secret::Secret32 {
+///     keys::secret::Secret32::from_slice(&[0; 32]).unwrap()
+/// }
+/// ```
 #[derive(ZeroizeOnDrop)]
 pub struct Secret32(Box<[u8; 32]>);
 

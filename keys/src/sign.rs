@@ -6,8 +6,8 @@ use crate::secret::Secret32;
 
 /// Whether the signature over the message is the key's: RFC 8032 §5.1.7, strict.
 ///
-/// Strict means that keys of small order and encodings that are not canonical are refused, so that one signature has one reading for every verifier
-/// (Chalkias and others, "Taming the many EdDSAs", 2020).
+/// Strict means that keys of small order and encodings that are not canonical are refused, so that one signature has one
+/// reading for every verifier (Chalkias and others, "Taming the many EdDSAs", 2020).
 pub fn verify(public: &[u8; 32], message: &[u8], signature: &[u8; 64]) -> bool {
     VerifyingKey::from_bytes(public).is_ok_and(|key| key.verify_strict(message, &Signature::from_bytes(signature)).is_ok())
 }

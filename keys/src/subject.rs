@@ -11,6 +11,9 @@ use crate::wrap::{KeyId, kind, unwrap_with, wrap};
 /// The class of the tag key among a subject's entries; every other class is the number of a group.
 pub(crate) const TAG_CLASS: u16 = 0;
 
+/// The wraps of one record key: the group and the bytes (W1, kind 8) under its key.
+pub type Wraps = Vec<(Group, Vec<u8>)>;
+
 /// One entry of a bucket: a key of a subject, its class and its generation.
 pub(crate) struct Entry {
     pub(crate) class: u16,
@@ -75,7 +78,7 @@ impl SubjectKeys {
     ///
     /// # Errors
     /// `Destroyed` when one of the groups has no key; `Misuse` without any group; `Random`.
-    pub fn new_record_key(&self, record: &Id, groups: GroupSet) -> Result<(RecordKey, Vec<(Group, Vec<u8>)>), KeysError> {
+    pub fn new_record_key(&self, record: &Id, groups: GroupSet) -> Result<(RecordKey, Wraps), KeysError> {
         if groups.is_empty() {
             return Err(KeysError::Misuse("a record needs a group"));
         }
@@ -90,8 +93,8 @@ impl SubjectKeys {
     /// The key of a record, through the key of the permit's group and no other.
     ///
     /// # Errors
-    /// `NotPermitted` when the permit is of another hierarchy or subject; `Destroyed` when the group's key is gone or the record is not wrapped under it;
-    /// `Damaged` when the wrap does not open.
+    /// `NotPermitted` when the permit is of another hierarchy or subject; `Destroyed` when the group's key is gone or the
+    /// record is not wrapped under it; `Damaged` when the wrap does not open.
     pub fn record_key(&self, permit: &Permit, record: &Id, wraps: &[(Group, Vec<u8>)]) -> Result<RecordKey, KeysError> {
         permit.check(self.instance, &self.subject)?;
         let group = permit.group();
@@ -146,8 +149,9 @@ impl SubjectKeys {
         std::iter::once(&self.tag_key).chain(&self.group_keys)
     }
 
-    /// The keys after a change: the groups of `drop` without a key, those of `renew` with a new one of the next generation, those of `add` with a first one.
-    /// Groups of `renew` that have no key and groups of `add` that have one stay as they are; `drop` goes before both.
+    /// The keys after a change: the groups of `drop` without a key, those of `renew` with a new one of the next generation,
+    /// those of `add` with a first one. Groups of `renew` that have no key and groups of `add` that have one stay as they are;
+    /// `drop` goes before both.
     pub(crate) fn changed(&self, drop: GroupSet, renew: GroupSet, add: GroupSet) -> Result<Self, KeysError> {
         let mut group_keys = Vec::with_capacity(self.group_keys.len() + add.len());
         for entry in &self.group_keys {
@@ -223,3 +227,6 @@ fn class_of(group: Group) -> u16 {
 fn group_of(entry: &Entry) -> Option<Group> {
     u8::try_from(entry.class).ok().and_then(Group::new)
 }
+
+#[cfg(test)]
+mod tests;

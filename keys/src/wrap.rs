@@ -149,3 +149,6 @@ fn with_aad<T>(header: &[u8; HEADER], vault: &Id, ext: &[u8], work: impl FnOnce(
         None => work(&[header.as_slice(), vault, ext].concat()),
     }
 }
+
+#[cfg(test)]
+mod tests;
