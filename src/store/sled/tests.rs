@@ -38,6 +38,15 @@ fn rows_are_there_after_the_store_was_closed_and_its_directory_is_private() {
 }
 
 #[test]
+fn a_closed_store_can_be_opened_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    for round in 0..40u8 {
+        let store = open(home.path()).unwrap();
+        (0..20).for_each(|row| store.commit(&batch(&[round, row])).unwrap());
+    }
+}
+
+#[test]
 fn two_processes_cannot_have_it_open() {
     let home = tempfile::tempdir().unwrap();
     let store = open(home.path()).unwrap();
