@@ -10,7 +10,7 @@
 //! | one tree | atomicity across trees is not needed, so it need not be trusted |
 //! | keys ≤ 128 B, values ≤ 6,000 B | a leaf of larger ones becomes a blob file, which is never synced |
 //! | every call under `catch_unwind` | damaged files make sled panic rather than answer |
-//! | the file is synced before sled opens it | sled's snapshot, which is synced, must not be ahead of the log that it describes |
+//! | the file is synced before sled opens it | after a kill, sled syncs its new snapshot, but the log that it describes only where it cuts the log's tail |
 //! | unfinished snapshots are removed before opening | sled takes `snap.X.generating` for a snapshot and refuses to start |
 //! | a reserve of free space | a full disk in the middle of a batch ends the process |
 //! | a failed flush or sync ends everything | after a failed fsync the kernel drops the dirty pages, and a second fsync succeeds without them |
