@@ -164,18 +164,18 @@ fn cuts(recording: &Recording, count: u64, seed: u64) -> Vec<(usize, Loss, After
     outcomes
 }
 
-/// `OUBLIETTE_CUTS="500 7"` asks for 500 moments from the seed 7, for a long run.
-fn campaign() -> Option<(u64, u64)> {
+/// `OUBLIETTE_CUTS="500 7 3000"` asks for 500 moments from the seed 7 in 3,000 batches, for a long run.
+fn campaign() -> Option<(u64, u64, u32)> {
     let asked = std::env::var("OUBLIETTE_CUTS").ok()?;
-    let (moments, seed) = asked.split_once(' ')?;
-    Some((moments.parse().ok()?, seed.parse().ok()?))
+    let mut words = asked.split(' ');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
 #[test]
 fn no_acknowledged_commit_is_lost_in_a_power_cut() {
-    let (moments, seed) = campaign().unwrap_or((30, 1));
+    let (moments, seed, batches) = campaign().unwrap_or((30, 1, 400));
     let home = tempfile::tempdir().unwrap();
-    let (_, log) = run(CHILD, home.path(), "wrapper 1 400");
+    let (_, log) = run(CHILD, home.path(), &format!("wrapper 1 {batches}"));
     let recording = Recording::load(&log, None);
     let bad: Vec<_> = cuts(&recording, moments, seed).into_iter().filter(|(_, _, after)| *after != After::Kept).collect();
     assert!(bad.is_empty(), "{} events, {bad:?}", recording.events.len());
