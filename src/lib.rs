@@ -3,6 +3,8 @@
 pub mod audit;
 pub mod auth;
 pub mod config;
+pub mod cli;
+pub mod demo;
 pub mod model;
 pub mod policy;
 pub mod server;
