@@ -287,6 +287,31 @@ fn a_torn_note_in_the_file_of_checkpoints_is_cut_off() {
     assert_eq!(key.verify(dir.path()).first_break, None);
 }
 
+#[test]
+fn damaged_checkpoints_are_counted_and_the_next_one_is_kept() {
+    let (dir, key) = (TempDir::new().unwrap(), TestKey::new(ORIGIN));
+    for end in 1..5 {
+        let (trail, _) = key.open(dir.path()).unwrap();
+        append(&trail, end - 1..end);
+    }
+    let file = dir.path().join("checkpoints");
+    let notes = fs::read(&file).unwrap();
+    // Without its beginning or its newline the last signature line looks like one that was not written in full.
+    let line = notes.windows(3).rposition(|bytes| bytes == "\u{2014}".as_bytes()).unwrap();
+    for at in (0..line).step_by(13).chain(line..line + 9).chain(notes.len() - 4..notes.len()) {
+        let mut changed = notes.clone();
+        changed[at] ^= 0x80;
+        fs::write(&file, &changed).unwrap();
+        let (trail, findings) = key.open(dir.path()).unwrap();
+        assert_eq!(findings.lost_tail, None, "byte {at}");
+        assert!(findings.bad_checkpoints <= 2, "byte {at}");
+        let unfinished = (line..line + 4).contains(&at) || at == notes.len() - 1;
+        assert_eq!(findings.bad_checkpoints == 0, unfinished, "byte {at}");
+        drop(trail);
+        assert_eq!(key.open(dir.path()).unwrap().0.checkpoint(None).unwrap().lines().nth(1), Some("4"));
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
