@@ -1,6 +1,14 @@
 //! Oubliette: a personal-data vault that can forget, and prove it.
 
+pub mod audit;
+pub mod auth;
 pub mod cli;
+pub mod config;
 pub mod demo;
 pub mod model;
+pub mod policy;
+pub mod server;
+pub mod store;
+pub mod telemetry;
+pub mod tenant;
 pub mod vault;

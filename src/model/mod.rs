@@ -1,7 +1,9 @@
-//! Plain words of the vault: ids, bodies, purposes, callers, time. No I/O, no keys, no decisions.
+//! Plain words of the vault: ids, bodies, fields, purposes, callers, time. No I/O, no keys, no decisions.
 
 pub mod caller;
 pub mod code;
+pub mod field;
 pub mod ids;
+pub mod purpose;
 pub mod time;
 pub mod wire;

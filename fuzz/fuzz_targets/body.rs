@@ -1,0 +1,51 @@
+//! Bodies of the API: any bytes give a typed body or a refusal that repeats none of them.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use oubliette::model::wire;
+use oubliette::server::body::{Media, parse, parse_items};
+use oubliette::vault::call::Refused;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((kind, body)) = input.split_first() else { return };
+    match kind % 12 {
+        0 => check::<wire::CreateSubject>(body),
+        1 => check::<wire::WriteRecord>(body),
+        2 => check::<wire::RectifyRecord>(body),
+        3 => check::<wire::LookupSubject>(body),
+        4 => check::<wire::PutContract>(body),
+        5 => check::<wire::OpenErasure>(body),
+        6 => check::<wire::OperateKeys>(body),
+        7 => check::<wire::PutCaller>(body),
+        8 => check::<wire::IssueToken>(body),
+        9 => check::<wire::ExplainDecision>(body),
+        10 => batch(body, Media::Json),
+        _ => batch(body, Media::Lines),
+    }
+});
+
+/// What is taken is one whole JSON value; what is refused is pointed at by names that the body may have, never by its values.
+fn check<T: serde::de::DeserializeOwned>(body: &[u8]) {
+    match parse::<T>(body) {
+        Ok(_) => assert!(serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|value| value.is_object())),
+        Err(refused) => harmless(&refused),
+    }
+}
+
+fn batch(body: &[u8], media: Media) {
+    const MOST: usize = 8;
+    match parse_items::<wire::BatchRecord>(body, media, MOST) {
+        Ok(items) => {
+            assert!((1..=MOST).contains(&items.len()));
+            items.iter().filter_map(|item| item.as_ref().err()).for_each(harmless);
+        }
+        Err(refused) => harmless(&refused),
+    }
+}
+
+fn harmless(refused: &Refused) {
+    if let Some(pointer) = &refused.pointer {
+        assert!(pointer.is_empty() || pointer.starts_with('/'));
+    }
+    assert!(refused.decision.is_none() && refused.purpose.is_none());
+}

@@ -1,0 +1,58 @@
+//! What can go wrong in this crate. An error names the step, never a value.
+
+use std::io;
+
+/// Why a key operation failed.
+///
+/// Everything that does not open is `Damaged`, whatever the cause: a flipped bit, a swapped row, a wrong key. Telling these apart
+/// would answer questions that only a forger asks.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// The key that this needs no longer exists, and no other way to the plaintext does.
+    #[error("the key was destroyed")]
+    Destroyed,
+    /// Stored bytes do not open: damaged, moved from elsewhere, or never ours.
+    #[error("stored bytes do not open")]
+    Damaged,
+    /// The passphrase does not open the root key; the file itself is well formed.
+    #[error("wrong passphrase")]
+    WrongPassphrase,
+    /// The permit is for another hierarchy, subject, group or field.
+    #[error("the permit does not cover this")]
+    NotPermitted,
+    /// The operating system's random generator failed; nothing was written.
+    #[error("the random generator of the operating system failed")]
+    Random,
+    /// A place of fixed size has no room left.
+    #[error("no room left: {0}")]
+    Full(&'static str),
+    /// The call breaks a rule of its own interface, such as field numbers that do not increase.
+    #[error("wrong call: {0}")]
+    Misuse(&'static str),
+    /// A file or directory of keys may be read or changed by others.
+    #[error("open to others: {0}")]
+    TooOpen(&'static str),
+    /// Another process holds the keyring.
+    #[error("the keyring is in use by another process")]
+    Locked,
+    /// No slot of the keyring holds the key of the epoch that the database is in: one of the two was rolled back or lost.
+    #[error("the keyring holds no key for the epoch of the database: one of them was rolled back, replaced or lost")]
+    RolledBack,
+    /// A stored parameter is weaker than what is ever written.
+    #[error("too weak: {0}")]
+    Weak(&'static str),
+    /// The keyring could not be read or written.
+    #[error("keyring: {0}")]
+    Keyring(&'static str, #[source] io::Error),
+    /// The file of the root key could not be read or written.
+    #[error("root key file: {0}")]
+    Root(&'static str, #[source] io::Error),
+    /// The store behind the tree rows failed.
+    #[error("tree rows: {0}")]
+    Rows(#[from] RowsError),
+}
+
+/// The store could not give a row; names the failed step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RowsError(pub &'static str);

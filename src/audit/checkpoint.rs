@@ -1,0 +1,106 @@
+//! Checkpoints (C2SP tlog-checkpoint): origin, size and root of the trail, signed; and the file that keeps them.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::merkle::Hash;
+use super::note::{self, BadNote, VerifyingKey};
+
+/// The trail at one size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// Which trail: its name, and the name of its key.
+    pub origin: String,
+    /// Number of entries.
+    pub size: u64,
+    /// RFC 6962 root over them.
+    pub root: Hash,
+}
+
+impl Checkpoint {
+    /// The text that is signed.
+    pub fn text(&self) -> String {
+        format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
+    }
+
+    /// The signed note, by whoever `sign`s; `None` when nobody can at the moment.
+    pub fn signed(&self, public: &[u8; 32], sign: &dyn Fn(&[u8]) -> Option<[u8; 64]>) -> Option<String> {
+        let text = self.text();
+        let signature = sign(text.as_bytes())?;
+        Some(note::signed(&text, &VerifyingKey { name: self.origin.clone(), public: *public }, &signature))
+    }
+
+    /// What a signed note states, once its signature by the key (under the name of the origin) was verified.
+    pub fn verified(note: &str, public: &[u8; 32]) -> Result<Self, BadNote> {
+        let origin = note.split('\n').next().unwrap_or_default();
+        let text = note::verified(note, origin, public)?;
+        Self::parse(text).ok_or(BadNote::Form)
+    }
+
+    /// Exactly three lines; extension lines are not ours and are refused.
+    fn parse(text: &str) -> Option<Self> {
+        let mut lines = text.strip_suffix('\n')?.split('\n');
+        let (origin, size, root) = (lines.next()?, number(lines.next()?)?, lines.next()?);
+        let root = STANDARD.decode(root).ok()?.try_into().ok()?;
+        (note::is_name(origin) && lines.next().is_none()).then(|| Self { origin: origin.to_owned(), size, root })
+    }
+}
+
+/// A decimal number without sign or leading zeros.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    let plain = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    if plain { text.parse().ok() } else { None }
+}
+
+/// The notes in a file of checkpoints: five lines each. A last one without its end is left out.
+pub(crate) fn notes(file: &str) -> impl Iterator<Item = &str> {
+    let mut rest = file;
+    std::iter::from_fn(move || {
+        let end = rest.match_indices('\n').nth(4)?.0 + 1;
+        let (note, behind) = rest.split_at(end);
+        rest = behind;
+        Some(note)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::testing::TestKey;
+
+    #[test]
+    fn a_checkpoint_survives_its_note_and_no_change_of_it() {
+        let key = TestKey::new("vault.example/a");
+        let checkpoint = Checkpoint { origin: "vault.example/a".into(), size: 7, root: [9; 32] };
+        let note = checkpoint.signed(&key.key.public, &|text| Some(key.sign(text))).unwrap();
+        assert_eq!(Checkpoint::verified(&note, &key.key.public), Ok(checkpoint));
+        for at in 0..note.len() {
+            for bit in 0..8 {
+                let mut bytes = note.clone().into_bytes();
+                bytes[at] ^= 1 << bit;
+                if let Ok(changed) = String::from_utf8(bytes) {
+                    assert!(Checkpoint::verified(&changed, &key.key.public).is_err(), "byte {at}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn another_key_under_the_same_name_does_not_sign_for_the_trail() {
+        let (ours, forger) = (TestKey::new("vault.example/a"), TestKey::new("vault.example/a"));
+        let checkpoint = Checkpoint { origin: "vault.example/a".into(), size: 7, root: [9; 32] };
+        let note = checkpoint.signed(&forger.key.public, &|text| Some(forger.sign(text))).unwrap();
+        assert_eq!(Checkpoint::verified(&note, &ours.key.public), Err(BadNote::Unsigned));
+        let posing = checkpoint.signed(&ours.key.public, &|text| Some(forger.sign(text))).unwrap();
+        assert_eq!(Checkpoint::verified(&posing, &ours.key.public), Err(BadNote::Forged));
+    }
+
+    #[test]
+    fn only_whole_notes_are_taken_from_a_file() {
+        assert_eq!(notes("a\n1\nr\n\ns\nb\n2\nr\n\ns\nc\n3\n").collect::<Vec<_>>(), ["a\n1\nr\n\ns\n", "b\n2\nr\n\ns\n"]);
+        assert_eq!(
+            ["0", "10", "01", "", "+1", "-1", "18446744073709551616"].map(number),
+            [Some(0), Some(10), None, None, None, None, None]
+        );
+    }
+}

@@ -1,0 +1,347 @@
+//! The server's configuration: `DIR/config.toml`, strict, with `OUBLIETTE_SECTION__KEY` over it and a default for everything.
+//!
+//! No secret stands here. Durations are whole seconds, sizes are bytes.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+/// Variables of the environment that name a setting begin so.
+const PREFIX: &str = "OUBLIETTE_";
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there but cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Unreadable(PathBuf, std::io::Error),
+    /// The file is not TOML, or names an unknown setting, or gives one a value that it cannot have.
+    #[error("configuration: {0}")]
+    Malformed(String),
+    /// A variable of the environment does not name a setting.
+    #[error("environment: {0} does not read OUBLIETTE_SECTION__KEY")]
+    Variable(String),
+    /// A number is outside of its bounds.
+    #[error("configuration: {0} must be {1}")]
+    Bounds(&'static str, &'static str),
+}
+
+/// Everything that `oubliette serve` can be told.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The vault's directory; the command line gives it, never the file.
+    #[serde(skip)]
+    pub dir: PathBuf,
+    /// Where to listen.
+    pub server: ServerSection,
+    /// The certificate.
+    pub tls: TlsSection,
+    /// What a peer may use up.
+    pub limits: LimitsSection,
+    /// How soon an answer may follow its entry.
+    pub trail: TrailSection,
+    /// What is kept opened in memory.
+    pub cache: CacheSection,
+    /// How callers are made.
+    pub callers: CallersSection,
+    /// What is logged.
+    pub log: LogSection,
+}
+
+/// `[server]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ServerSection {
+    /// Address and port of the HTTPS listener; port 0 takes any.
+    pub listen: SocketAddr,
+    /// `Contact:` of `/.well-known/security.txt`, such as `mailto:security@example.org`; none, and the file is not there.
+    pub security_contact: Option<String>,
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsSection {
+    /// Host names and addresses of the first certificate, beside localhost, 127.0.0.1 and ::1.
+    pub names: Vec<String>,
+    /// Certificate chain in PEM; `DIR/tls/cert.pem` unless told.
+    pub certificate: Option<PathBuf>,
+    /// Private key in PEM; `DIR/tls/key.pem` unless told.
+    pub key: Option<PathBuf>,
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsSection {
+    /// Connections at one time.
+    pub connections: usize,
+    /// Seconds for a TLS handshake.
+    pub handshake_seconds: u64,
+    /// Seconds for the headers of a request, and that a connection may stay idle.
+    pub header_seconds: u64,
+    /// Seconds for the body of a request.
+    pub body_seconds: u64,
+    /// Seconds for a whole request.
+    pub request_seconds: u64,
+    /// Seconds that a peer may take nothing of its answer.
+    pub write_seconds: u64,
+    /// Seconds for requests in flight once the server stops.
+    pub stop_seconds: u64,
+    /// Bytes of all headers with the address.
+    pub header_bytes: usize,
+    /// Number of headers.
+    pub headers: usize,
+    /// Bytes of a body.
+    pub body_bytes: usize,
+    /// Bytes of the body of a batch.
+    pub batch_bytes: usize,
+    /// Items of a batch.
+    pub batch_items: usize,
+    /// Requests in a second by one caller; 0 is no limit.
+    pub caller_per_second: u32,
+    /// Failed credentials in a second from one address; 0 is no limit.
+    pub failures_per_second: u32,
+    /// Failed credentials at once from one address.
+    pub failures_burst: u32,
+}
+
+/// `[trail]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrailSection {
+    /// When a read is released.
+    pub reads: TrailReads,
+}
+
+/// When a read is released: its entry has been synced, or only written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TrailReads {
+    /// Once the entry is on the disk.
+    #[default]
+    Durable,
+    /// Once the operating system has the entry; the disk follows within 10 ms.
+    Written,
+}
+
+/// `[cache]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CacheSection {
+    /// Subjects whose keys stay opened.
+    pub subjects: usize,
+    /// Bytes of the store's own cache.
+    pub bytes: u64,
+}
+
+/// `[callers]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallersSection {
+    /// Whether a new caller needs a second security officer. Only a vault with a single operator turns it off.
+    pub second_person: bool,
+}
+
+/// `[log]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// Text for people, JSON for machines.
+    pub format: LogFormat,
+    /// How much the vault says about itself.
+    pub level: LogLevel,
+    /// A line for every request, not only for those that failed in the vault.
+    pub requests: bool,
+}
+
+/// The form of a log line.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The least weight of what is logged.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "they are what they are called")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    #[default]
+    Info,
+    Debug,
+}
+
+impl Default for ServerSection {
+    fn default() -> Self {
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)), security_contact: None }
+    }
+}
+
+impl Default for LimitsSection {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            handshake_seconds: 10,
+            header_seconds: 30,
+            body_seconds: 30,
+            request_seconds: 60,
+            write_seconds: 30,
+            stop_seconds: 10,
+            header_bytes: 16 << 10,
+            headers: 64,
+            body_bytes: 1 << 20,
+            batch_bytes: 16 << 20,
+            batch_items: 1000,
+            caller_per_second: 20_000,
+            failures_per_second: 20,
+            failures_burst: 100,
+        }
+    }
+}
+
+impl Default for CacheSection {
+    fn default() -> Self {
+        Self { subjects: 65_536, bytes: 64 << 20 }
+    }
+}
+
+impl Default for CallersSection {
+    fn default() -> Self {
+        Self { second_person: true }
+    }
+}
+
+impl Config {
+    /// The configuration of the vault in `dir`: its `config.toml` if there is one, and the environment of this process over it.
+    pub fn load(dir: &Path) -> Result<Self, ConfigError> {
+        let file = dir.join("config.toml");
+        let text = match std::fs::read_to_string(&file) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+            Err(error) => return Err(ConfigError::Unreadable(file, error)),
+        };
+        Ok(Self { dir: dir.to_owned(), ..Self::parse(&text, std::env::vars())? })
+    }
+
+    /// The configuration in `text`, with those of `variables` that name a setting over it.
+    pub fn parse(text: &str, variables: impl Iterator<Item = (String, String)>) -> Result<Self, ConfigError> {
+        let mut table: toml::Table = text.parse().map_err(malformed)?;
+        for (variable, value) in variables {
+            // Only what has a section is a setting: OUBLIETTE_PASSPHRASE_FILE and the like belong to the command line.
+            let Some((section, key)) = variable.strip_prefix(PREFIX).and_then(|rest| rest.split_once("__")) else { continue };
+            let place = table.entry(section.to_ascii_lowercase()).or_insert_with(|| toml::Table::new().into());
+            let place = place.as_table_mut().ok_or_else(|| ConfigError::Variable(variable.clone()))?;
+            place.insert(key.to_ascii_lowercase(), as_toml(&value));
+        }
+        let config = Self::deserialize(table).map_err(malformed)?;
+        config.limits.check()?;
+        Ok(config)
+    }
+
+    /// Where the certificate chain is.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.tls.certificate.clone().unwrap_or_else(|| self.dir.join("tls/cert.pem"))
+    }
+
+    /// Where its private key is.
+    pub fn key_file(&self) -> PathBuf {
+        self.tls.key.clone().unwrap_or_else(|| self.dir.join("tls/key.pem"))
+    }
+}
+
+impl LimitsSection {
+    /// A zero where it would mean that nothing works is a mistake, not a wish.
+    fn check(&self) -> Result<(), ConfigError> {
+        let positive = [
+            ("limits.connections", self.connections as u64),
+            ("limits.handshake_seconds", self.handshake_seconds),
+            ("limits.header_seconds", self.header_seconds),
+            ("limits.body_seconds", self.body_seconds),
+            ("limits.request_seconds", self.request_seconds),
+            ("limits.write_seconds", self.write_seconds),
+            ("limits.headers", self.headers as u64),
+            ("limits.body_bytes", self.body_bytes as u64),
+            ("limits.batch_bytes", self.batch_bytes as u64),
+            ("limits.batch_items", self.batch_items as u64),
+        ];
+        if let Some((name, _)) = positive.iter().find(|(_, number)| *number == 0) {
+            return Err(ConfigError::Bounds(name, "more than 0"));
+        }
+        if !(4096..=1 << 20).contains(&self.header_bytes) {
+            return Err(ConfigError::Bounds("limits.header_bytes", "4096 to 1048576"));
+        }
+        Ok(())
+    }
+}
+
+/// A variable's text as TOML where it reads as such (`8`, `true`, `["a"]`), else as a string.
+fn as_toml(text: &str) -> toml::Value {
+    format!("value = {text}")
+        .parse::<toml::Table>()
+        .ok()
+        .filter(|table| table.len() == 1)
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()))
+}
+
+fn malformed(error: toml::de::Error) -> ConfigError {
+    ConfigError::Malformed(error.message().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
+        Config::parse(text, variables.iter().map(|(name, value)| (name.to_string(), value.to_string())))
+    }
+
+    #[test]
+    fn an_empty_file_is_the_default() {
+        assert_eq!(parse("", &[]).unwrap(), Config::default());
+        assert_eq!(Config::default().limits.batch_items, 1000);
+    }
+
+    #[test]
+    fn the_file_is_read_and_the_environment_stands_over_it() {
+        let text = "[server]\nlisten = '0.0.0.0:1'\n[trail]\nreads = 'written'\n[limits]\nconnections = 5\n";
+        let variables = [
+            ("OUBLIETTE_SERVER__LISTEN", "[::1]:9"),
+            ("OUBLIETTE_TLS__NAMES", "['a.example', 'b.example']"),
+            ("OUBLIETTE_LOG__FORMAT", "json"),
+            ("OUBLIETTE_LOG__REQUESTS", "true"),
+            ("OUBLIETTE_PASSPHRASE_FILE", "/nowhere"),
+            ("PATH", "/bin"),
+        ];
+        let config = parse(text, &variables).unwrap();
+        assert_eq!(config.server.listen, "[::1]:9".parse().unwrap());
+        assert_eq!(config.tls.names, ["a.example", "b.example"]);
+        assert_eq!(config.log, LogSection { format: LogFormat::Json, level: LogLevel::Info, requests: true });
+        assert_eq!((config.trail.reads, config.limits.connections), (TrailReads::Written, 5));
+    }
+
+    #[test]
+    fn an_unknown_section_or_key_is_refused_wherever_it_stands() {
+        assert!(parse("[sever]\n", &[]).is_err());
+        assert!(parse("[server]\nlissen = 'x'\n", &[]).is_err());
+        assert!(parse("dir = '/elsewhere'\n", &[]).is_err());
+        assert!(parse("", &[("OUBLIETTE_SERVER__LISSEN", "x")]).is_err());
+        assert!(parse("server = 1\n", &[("OUBLIETTE_SERVER__LISTEN", "x")]).is_err());
+    }
+
+    #[test]
+    fn a_limit_that_would_stop_everything_is_refused() {
+        assert!(parse("[limits]\nconnections = 0\n", &[]).is_err());
+        assert!(parse("[limits]\nheader_bytes = 10\n", &[]).is_err());
+        assert!(parse("[limits]\ncaller_per_second = 0\n", &[]).is_ok());
+    }
+}

@@ -1,0 +1,51 @@
+//! G1: the role matrix allows the operation, to this target, with the second person that it needs.
+
+use super::decision::Second;
+use super::guard::{Verdict, View};
+use super::roles::{self, Cell};
+use super::shape;
+use crate::model::caller::{CallerKind, Operation};
+use crate::model::code::Code;
+
+/// One role that allows it is enough. A caller that may not know whether the target exists gets `not-found`.
+pub(super) fn check(view: &View<'_>) -> Verdict {
+    let operation = view.ask.operation;
+    let mut refusal = Code::RoleForbidden;
+    for &role in &view.ask.caller.roles {
+        let hindrance = match roles::cell(operation, role) {
+            Cell::Never => continue,
+            Cell::Allowed => None,
+            // Left to G3 where no published purpose is named.
+            Cell::RightsOnly => view.purpose.is_some_and(|purpose| !purpose.any_group).then_some(Code::RoleForbidden),
+            Cell::Own if !view.facts.own => Some(if may_know(view) { Code::RoleForbidden } else { Code::NotFound }),
+            // Who opens an erasure does not approve it, not even the person's own.
+            Cell::Own if operation == Operation::ApproveErasure => second_person(view),
+            Cell::Own => None,
+            Cell::SecondPerson => second_person(view),
+        };
+        match hindrance {
+            None => return Verdict::Holds,
+            Some(Code::RoleForbidden) => {}
+            Some(code) => refusal = code,
+        }
+    }
+    Verdict::Fails(refusal)
+}
+
+fn second_person(view: &View<'_>) -> Option<Code> {
+    let stands = match view.facts.second {
+        Second::Waived => true,
+        Second::None => view.ask.operation == Operation::OpenErasure,
+        Second::OpenedBy(opener) => opener != view.ask.caller.id && view.ask.caller.kind == CallerKind::Person,
+    };
+    (!stands).then_some(Code::SecondPersonRequired)
+}
+
+/// Whether the caller may know that the target exists: a subject, by its own right or because getSubject is allowed to it.
+/// Operations without a target have nothing to hide; erasures are hidden.
+pub(super) fn may_know(view: &View<'_>) -> bool {
+    let operation = view.ask.operation;
+    let erasure = matches!(operation, Operation::GetErasure | Operation::ApproveErasure);
+    let sees_subjects = || view.ask.caller.roles.iter().any(|&role| roles::cell(Operation::GetSubject, role) == Cell::Allowed);
+    view.facts.own || if erasure { false } else { !shape::names_subject(operation) || sees_subjects() }
+}

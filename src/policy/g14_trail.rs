@@ -1,0 +1,8 @@
+//! G14: the trail can take the entry. That the entry is durable before anything is released is the vault's part.
+
+use super::guard::{Verdict, View};
+use crate::model::code::Code;
+
+pub(super) fn check(view: &View<'_>) -> Verdict {
+    Verdict::unless(!view.facts.trail, Code::AuditUnavailable)
+}

@@ -1,0 +1,214 @@
+//! One authenticated request, taken apart: what a handler needs and nothing else.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{AUTHORIZATION, IF_MATCH};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::body::{self, Media};
+use super::query::Query;
+use crate::model::caller::Caller;
+use crate::model::code::Code;
+use crate::vault::Vault;
+use crate::vault::call::{Call, Idempotency, Refused};
+
+const VAULT_PURPOSE: HeaderName = HeaderName::from_static("vault-purpose");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+
+/// What a handler gets.
+pub(super) struct Asked {
+    pub(super) vault: Vault,
+    pub(super) call: Call,
+    pub(super) query: Query,
+    pub(super) places: Vec<(String, String)>,
+    pub(super) media: Media,
+    pub(super) body: Bytes,
+    /// The most items of a batch.
+    pub(super) most: usize,
+}
+
+impl Asked {
+    /// The id in this place of the path. What is not an id is not found, like an id that nobody has.
+    pub(super) fn id<T: FromStr>(&self, place: &str) -> Result<T, Refused> {
+        id(&self.places, place)
+    }
+
+    /// The text in this place of the path.
+    pub(super) fn place(&self, place: &str) -> &str {
+        at(&self.places, place)
+    }
+
+    /// The body.
+    pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refused> {
+        body::parse(&self.body)
+    }
+
+    /// The body's items.
+    pub(super) fn items<T: DeserializeOwned>(&self) -> Result<Vec<Result<T, Refused>>, Refused> {
+        body::parse_items(&self.body, self.media, self.most)
+    }
+
+    /// Sees to it that the body says nothing: there is none, or it is `{}`.
+    pub(super) fn nothing(&self) -> Result<(), Refused> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Nothing {}
+        if self.body.is_empty() { Ok(()) } else { self.json::<Nothing>().map(|_| ()) }
+    }
+}
+
+/// The bearer token, if the request has exactly one set of credentials and it is one.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let credentials = one(headers, &AUTHORIZATION, 512).ok()??;
+    let (scheme, token) = credentials.split_once(' ')?;
+    let token = token.trim_start_matches(' ');
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
+}
+
+/// The circumstances of the call, out of the headers.
+pub(super) fn call(caller: Arc<Caller>, parts: &Parts, body: &Bytes) -> Result<Call, Refused> {
+    let headers = &parts.headers;
+    let purpose = one(headers, &VAULT_PURPOSE, 64)?;
+    if purpose.is_some_and(|purpose| !purpose.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))) {
+        return Err(Code::MalformedRequest.into());
+    }
+    let idempotency = match one(headers, &IDEMPOTENCY_KEY, 255)? {
+        Some(key) if parts.method == Method::POST => {
+            Some(Idempotency { key: key.to_owned(), request: request_bytes(parts, purpose, body) })
+        }
+        _ => None,
+    };
+    Ok(Call {
+        caller,
+        purpose: purpose.map(str::to_owned),
+        idempotency,
+        if_match: one(headers, &IF_MATCH, 128)?.map(str::to_owned),
+        representation: prefers_representation(headers),
+    })
+}
+
+/// A header that may stand there once, with 1 to `most` visible ASCII characters (and spaces between).
+pub(super) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName, most: usize) -> Result<Option<&'a str>, Refused> {
+    let mut values = headers.get_all(name).iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let text = value.to_str().map_err(|_| Code::MalformedRequest)?;
+    if values.next().is_some() || !(1..=most).contains(&text.len()) {
+        return Err(Code::MalformedRequest.into());
+    }
+    Ok(Some(text))
+}
+
+/// See [`Asked::id`].
+pub(super) fn id<T: FromStr>(places: &[(String, String)], place: &str) -> Result<T, Refused> {
+    at(places, place).parse().map_err(|_| Code::NotFound.into())
+}
+
+fn at<'a>(places: &'a [(String, String)], place: &str) -> &'a str {
+    places.iter().find(|(name, _)| name == place).map_or("", |(_, value)| value)
+}
+
+/// What makes two requests the same: method, path, purpose and body, none of which can run into the next.
+fn request_bytes(parts: &Parts, purpose: Option<&str>, body: &[u8]) -> Bytes {
+    let (method, path, purpose) = (parts.method.as_str(), parts.uri.path(), purpose.unwrap_or_default());
+    let mut bytes = BytesMut::with_capacity(method.len() + path.len() + purpose.len() + body.len() + 3);
+    for part in [method, path, purpose] {
+        bytes.extend_from_slice(part.as_bytes());
+        bytes.extend_from_slice(b"\n");
+    }
+    bytes.extend_from_slice(body);
+    bytes.freeze()
+}
+
+/// `Prefer: return=representation` (RFC 7240); other preferences may be ignored, and are.
+fn prefers_representation(headers: &HeaderMap) -> bool {
+    let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
+    let first = preferences.map(|one| one.split(';').next().unwrap_or_default().trim()).find(|one| one.starts_with("return"));
+    first.is_some_and(|one| one.replace([' ', '"'], "") == "return=representation")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::caller::CallerKind;
+    use crate::model::ids::{CallerId, SubjectId, TenantId, TokenId};
+
+    fn caller() -> Arc<Caller> {
+        Arc::new(Caller {
+            id: CallerId::from_bytes([0; 16]),
+            name: "a".into(),
+            tenant: TenantId::from_bytes([0; 16]),
+            kind: CallerKind::Service,
+            roles: Default::default(),
+            token: TokenId::from_bytes([0; 16]),
+            purposes: Default::default(),
+            fields: None,
+            expires_at: jiff::Timestamp::UNIX_EPOCH,
+        })
+    }
+
+    fn parts(method: &str, path: &str, headers: &[(&str, &str)]) -> Parts {
+        let mut request = http::Request::builder().method(method).uri(path);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.body(()).unwrap().into_parts().0
+    }
+
+    fn called(method: &str, headers: &[(&str, &str)]) -> Result<Call, Code> {
+        call(caller(), &parts(method, "/v1/subjects", headers), &Bytes::from_static(b"{}")).map_err(|refused| refused.code)
+    }
+
+    #[test]
+    fn only_one_bearer_token_in_the_authorization_header_is_taken() {
+        let of = |headers: &[(&str, &str)]| bearer(&parts("GET", "/?access_token=x", headers).headers).map(str::to_owned);
+        assert_eq!(of(&[("authorization", "Bearer abc")]).as_deref(), Some("abc"));
+        assert_eq!(of(&[("authorization", "bearer abc")]).as_deref(), Some("abc"));
+        for bad in ["abc", "Basic abc", "Bearer", "Bearer ", "Bearer a b", ""] {
+            assert_eq!(of(&[("authorization", bad)]), None, "{bad}");
+        }
+        assert_eq!(of(&[("authorization", "Bearer a"), ("authorization", "Bearer a")]), None);
+        assert_eq!(of(&[("cookie", "token=abc")]), None);
+    }
+
+    #[test]
+    fn the_circumstances_come_from_the_headers() {
+        let headers = [
+            ("vault-purpose", "b-service"),
+            ("idempotency-key", "k 1"),
+            ("if-match", "\"3\""),
+            ("prefer", "wait=1, return=representation"),
+        ];
+        let call = called("POST", &headers).unwrap();
+        assert_eq!((call.purpose.as_deref(), call.if_match.as_deref()), (Some("b-service"), Some("\"3\"")));
+        assert!(call.representation);
+        assert_eq!(call.idempotency.unwrap().request, "POST\n/v1/subjects\nb-service\n{}");
+        assert!(called("PUT", &headers).unwrap().idempotency.is_none());
+        assert!(!called("POST", &[("prefer", "return=minimal")]).unwrap().representation);
+    }
+
+    #[test]
+    fn a_header_that_is_repeated_empty_or_not_in_its_form_is_refused() {
+        let long = "k".repeat(256);
+        for bad in [
+            &[("vault-purpose", "a"), ("vault-purpose", "b")][..],
+            &[("vault-purpose", "")],
+            &[("vault-purpose", "ada@example.org")],
+            &[("idempotency-key", long.as_str())],
+            &[("if-match", "ä")],
+        ] {
+            assert_eq!(called("POST", bad).err(), Some(Code::MalformedRequest), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_id_is_not_found() {
+        let places = [("subject".to_owned(), "me".to_owned())];
+        assert_eq!(id::<SubjectId>(&places, "subject").unwrap_err().code, Code::NotFound);
+    }
+}

@@ -1,0 +1,312 @@
+//! What every request goes through, in one place: a clock, the route, credentials, the typed circumstances, one call on the
+//! vault, the same headers on every answer, and one line in the log.
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, RawPathParams, Request};
+use axum::response::Response;
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tower::Service;
+
+use super::asked::{self, Asked};
+use super::problem::{self, VAULT_DECISION};
+use super::query::Query;
+use super::rates::Rates;
+use super::routes::Route;
+use super::{body, correlation};
+use crate::config::LimitsSection;
+use crate::model::caller::{Caller, Operation};
+use crate::model::code::Code;
+use crate::model::time::Clock;
+use crate::telemetry::{self, Noted};
+use crate::vault::Vault;
+use crate::vault::call::{Answer, Refused};
+
+const VAULT_CLAIM: HeaderName = HeaderName::from_static("vault-claim");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const ONE_YEAR_OF_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+
+/// The edge: the vault, and what keeps peers within bounds.
+pub(super) struct Edge {
+    pub(super) vault: Vault,
+    pub(super) limits: LimitsSection,
+    pub(super) rates: Rates,
+    pub(super) clock: Clock,
+    pub(super) security_contact: Option<String>,
+    /// Whether every request gets a line.
+    pub(super) log_requests: bool,
+    /// Cloned by every write under way, so that a stop can wait for the last.
+    pub(super) writing: mpsc::Sender<()>,
+}
+
+/// The address of the connection.
+#[derive(Clone, Copy)]
+struct Peer(SocketAddr);
+
+/// Answers one request, whatever happens.
+pub(super) async fn respond(edge: Arc<Edge>, mut router: Router, request: Request, peer: SocketAddr) -> Response {
+    let started = Instant::now();
+    let mut request = request;
+    let correlation = correlation::Correlation::of(request.headers());
+    request.extensions_mut().insert(Peer(peer));
+    let mut response = if is_oversized(&request, &edge.limits) {
+        problem::refuse(&Code::HeadersTooLarge.into(), Noted::default())
+    } else {
+        let patience = Duration::from_secs(edge.limits.request_seconds);
+        match timeout(patience, unless_it_panics(router.call(request))).await {
+            Ok(Some(Ok(response))) => response,
+            Ok(None) => problem::refuse(&Code::Internal.into(), Noted::default()),
+            Err(_) => problem::refuse(&Code::Overloaded.into(), Noted::default()),
+        }
+    };
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    headers.insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR_OF_HTTPS);
+    correlation.write(headers);
+    let noted = response.extensions().get::<Noted>().copied().unwrap_or_default();
+    telemetry::request(&noted, response.status().as_u16(), started.elapsed(), edge.log_requests);
+    response
+}
+
+impl Edge {
+    /// Carries out one operation of the route table.
+    pub(super) async fn carry_out<H, F>(self: Arc<Self>, route: &'static Route, request: Request, handler: H) -> Response
+    where
+        H: FnOnce(Asked) -> F + Send + 'static,
+        F: Future<Output = Result<Answer, Refused>> + Send + 'static,
+    {
+        let noted = Noted { route: Some(route.path), operation: Some(route.operation), ..Noted::default() };
+        match self.outcome(route, request, handler).await {
+            Ok(answer) => answered(answer, noted),
+            Err(refused) => problem::refuse(&refused, noted),
+        }
+    }
+
+    async fn outcome<H, F>(&self, route: &'static Route, request: Request, handler: H) -> Result<Answer, Refused>
+    where
+        H: FnOnce(Asked) -> F + Send + 'static,
+        F: Future<Output = Result<Answer, Refused>> + Send + 'static,
+    {
+        let (mut parts, body) = request.into_parts();
+        let caller = match self.caller(&parts) {
+            Ok(caller) => caller,
+            Err(refused) => return self.without_caller(route, parts, body, refused).await,
+        };
+        self.rates.caller(caller.id)?;
+        let query = Query::parse(parts.uri.query(), route.query)?;
+        let places = places(&mut parts).await?;
+        let (media, bytes) = self.body(route, &parts, body).await?;
+        let call = asked::call(caller, &parts, &bytes)?;
+        let most = self.limits.batch_items;
+        let asked = Asked { vault: self.vault.clone(), call, query, places, media, body: bytes, most };
+        if route.method == Method::GET {
+            return handler(asked).await;
+        }
+        self.to_its_end(async move { handler(asked).await }).await
+    }
+
+    /// What changes the vault is finished even when the peer hangs up in the middle of it.
+    async fn to_its_end(&self, work: impl Future<Output = Result<Answer, Refused>> + Send + 'static) -> Result<Answer, Refused> {
+        let under_way = self.writing.clone();
+        let task = tokio::spawn(async move {
+            let outcome = unless_it_panics(work).await;
+            drop(under_way);
+            outcome
+        });
+        task.await.ok().flatten().unwrap_or(Err(Code::Internal.into()))
+    }
+
+    /// Who asks. A failure counts against the address that it came from.
+    fn caller(&self, parts: &Parts) -> Result<Arc<Caller>, Refused> {
+        let caller = match asked::bearer(&parts.headers) {
+            Some(token) => self.vault.authenticate(token),
+            // Asked without a token only to learn whether the vault is sealed: that never lets anybody in.
+            None => Err(self.vault.authenticate("").err().unwrap_or(Code::Unauthenticated.into())),
+        };
+        // A claim code stands for credentials; it is counted where it is looked at.
+        if matches!(&caller, Err(refused) if refused.code == Code::Unauthenticated) && !parts.headers.contains_key(VAULT_CLAIM) {
+            self.failed(parts)?;
+        }
+        caller
+    }
+
+    fn failed(&self, parts: &Parts) -> Result<(), Refused> {
+        parts.extensions.get::<Peer>().map_or(Ok(()), |peer| self.rates.failure(peer.0.ip()))
+    }
+
+    /// The two calls that work without a caller: the holder of a claim code sees an erasure, and whoever has the passphrase
+    /// opens a sealed vault, which cannot know any caller yet.
+    async fn without_caller(&self, route: &Route, mut parts: Parts, body: Body, refused: Refused) -> Result<Answer, Refused> {
+        match (route.operation, refused.code) {
+            (Operation::GetErasure, Code::Unauthenticated) if !parts.headers.contains_key(AUTHORIZATION) => {
+                let Some(claim) = asked::one(&parts.headers, &VAULT_CLAIM, 128)?.map(str::to_owned) else { return Err(refused) };
+                Query::parse(parts.uri.query(), route.query)?;
+                let erasure = asked::id(&places(&mut parts).await?, "erasure")?;
+                let outcome = self.vault.erasure_by_claim(erasure, &claim).await;
+                if matches!(&outcome, Err(refused) if matches!(refused.code, Code::NotFound | Code::Unauthenticated)) {
+                    self.failed(&parts)?;
+                }
+                outcome
+            }
+            (Operation::OperateKeys, Code::Sealed) => {
+                self.failed(&parts)?;
+                let (media, bytes) = self.body(route, &parts, body).await?;
+                let vault = self.vault.clone();
+                self.to_its_end(async move { super::handlers::keys::unseal(&vault, media, &bytes).await }).await
+            }
+            _ => Err(refused),
+        }
+    }
+
+    async fn body(&self, route: &Route, parts: &Parts, body: Body) -> Result<(body::Media, bytes::Bytes), Refused> {
+        if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
+            let has_none = parts.headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0");
+            let none = (body::Media::None, bytes::Bytes::new());
+            return if has_none && !parts.headers.contains_key(TRANSFER_ENCODING) {
+                Ok(none)
+            } else {
+                Err(Code::MalformedRequest.into())
+            };
+        }
+        let media = body::media(&parts.method, &parts.headers, route.is_batch())?;
+        let bytes = if route.is_batch() { self.limits.batch_bytes } else { self.limits.body_bytes };
+        let bounds = body::Bounds { bytes, time: Duration::from_secs(self.limits.body_seconds) };
+        let bytes = body::read(&parts.headers, body, bounds).await?;
+        if media == body::Media::None && !bytes.is_empty() {
+            return Err(Code::UnsupportedMediaType.into());
+        }
+        Ok((media, bytes))
+    }
+}
+
+/// What the route's `{…}` stand for in this request.
+async fn places(parts: &mut Parts) -> Result<Vec<(String, String)>, Refused> {
+    let places = RawPathParams::from_request_parts(parts, &()).await.map_err(|_| Code::NotFound)?;
+    Ok(places.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// The answer of a call that was carried out. Its body becomes the response's without a copy.
+fn answered(answer: Answer, noted: Noted) -> Response {
+    let status = problem::carried_out(&answer);
+    let has_body = answer.body.is_some();
+    let mut response = Response::new(answer.body.map_or_else(Body::empty, Body::from));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    if has_body {
+        headers.insert(CONTENT_TYPE, JSON);
+    }
+    if let Some(value) = answer.decision.and_then(problem::decision) {
+        headers.insert(VAULT_DECISION, value);
+    }
+    if let Some(value) = answer.etag.and_then(|etag| quoted(&etag)) {
+        headers.insert(ETAG, value);
+    }
+    if let Some(value) = answer.location.and_then(|path| HeaderValue::try_from(path).ok()) {
+        headers.insert(LOCATION, value);
+    }
+    response.extensions_mut().insert(Noted { decision: answer.decision, ..noted });
+    response
+}
+
+/// An entity tag in its quotes (RFC 9110 §8.8.3), whether it came with them or not.
+fn quoted(etag: &str) -> Option<HeaderValue> {
+    let text = if etag.starts_with('"') || etag.starts_with("W/") { etag.to_owned() } else { format!("\"{etag}\"") };
+    HeaderValue::try_from(text).ok()
+}
+
+/// Whether headers and address are more than the configuration takes.
+fn is_oversized(request: &Request, limits: &LimitsSection) -> bool {
+    let headers: &HeaderMap = request.headers();
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    let uri = request.uri();
+    let address = uri.path().len() + uri.query().map_or(0, str::len);
+    headers.len() > limits.headers || bytes + address > limits.header_bytes
+}
+
+/// What `future` gives; none if it panics. The panic hook has logged where by then, and the payload is dropped unread.
+async fn unless_it_panics<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context))) {
+        Ok(Poll::Ready(output)) => Poll::Ready(Some(output)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(None),
+    })
+    .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::ids::DecisionId;
+
+    #[test]
+    fn an_answer_carries_its_decision_version_and_place() {
+        let decision = DecisionId::from_bytes([3; 16]);
+        let answer = Answer {
+            decision: Some(decision),
+            made: true,
+            etag: Some("7".into()),
+            body: Some(b"{}".to_vec()),
+            location: Some("/v1/subjects/x".into()),
+        };
+        let response = answered(answer, Noted::default());
+        assert_eq!(response.status(), problem::MADE);
+        let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+        assert_eq!(header("vault-decision"), decision.to_string());
+        assert_eq!((header("etag"), header("location")), ("\"7\"".into(), "/v1/subjects/x".into()));
+        assert_eq!(header("content-type"), "application/json");
+        assert_eq!(quoted("\"a\"").unwrap(), "\"a\"");
+    }
+
+    #[test]
+    fn an_answer_without_a_body_has_no_media_type() {
+        let response = answered(Answer::default(), Noted::default());
+        assert_eq!(response.status().as_u16(), 204);
+        assert!(response.headers().is_empty());
+    }
+
+    #[test]
+    fn a_newline_from_below_never_becomes_a_header() {
+        let answer = Answer { location: Some("/a\r\nSet-Cookie: x".into()), etag: Some("a\nb".into()), ..Answer::default() };
+        assert!(answered(answer, Noted::default()).headers().is_empty());
+    }
+
+    #[test]
+    fn headers_are_counted_with_the_address() {
+        let limits = LimitsSection { header_bytes: 100, headers: 2, ..LimitsSection::default() };
+        let with = |uri: &str, names: &[&'static str]| {
+            let mut request = Request::new(Body::empty());
+            *request.uri_mut() = uri.parse().unwrap();
+            for name in names {
+                request.headers_mut().append(*name, HeaderValue::from_static("0123456789"));
+            }
+            is_oversized(&request, &limits)
+        };
+        assert!(!with("/", &["a", "b"]));
+        assert!(with("/", &["a", "b", "c"]));
+        assert!(with(&format!("/{}", "x".repeat(100)), &[]));
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_request_alone() {
+        assert_eq!(unless_it_panics(async { panic!("a panic on purpose") }).await, None::<()>);
+        assert_eq!(unless_it_panics(async { 1 }).await, Some(1));
+    }
+}

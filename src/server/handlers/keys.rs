@@ -1,0 +1,40 @@
+//! `/v1/keys`
+
+use super::{Asked, Outcome};
+use crate::model::code::Code;
+use crate::model::wire::OperateKeys;
+use crate::server::body::{self, Media};
+use crate::vault::call::{Answer, Refused};
+use crate::vault::{UnsealError, Vault};
+
+/// operateKeys
+pub(crate) async fn operate(asked: Asked) -> Outcome {
+    let body = asked.json()?;
+    asked.vault.operate_keys(&asked.call, body).await
+}
+
+/// operateKeys `unseal` while the vault is sealed: it cannot know any caller then, so the passphrase is the credential.
+/// Every other operation is refused as sealed.
+pub(crate) async fn unseal(vault: &Vault, media: Media, bytes: &[u8]) -> Outcome {
+    let OperateKeys::Unseal { passphrase } = (match media {
+        Media::Json => body::parse(bytes)?,
+        _ => return Err(Code::UnsupportedMediaType.into()),
+    }) else {
+        return Err(Code::Sealed.into());
+    };
+    match vault.unseal(&passphrase.0).await {
+        Ok(()) => Ok(Answer::default()),
+        Err(UnsealError::WrongPassphrase) => Err(Code::WrongPassphrase.into()),
+        Err(UnsealError::TooSoon(seconds)) => Err(Refused { retry_after: Some(seconds), ..Code::RateLimited.into() }),
+        Err(error @ UnsealError::Open(_)) => {
+            tracing::error!(%error, "the vault did not unseal");
+            Err(Code::StoreUnavailable.into())
+        }
+    }
+}
+
+/// listKeys
+pub(crate) async fn list(mut asked: Asked) -> Outcome {
+    let page = asked.query.page()?;
+    asked.vault.keys(&asked.call, page).await
+}

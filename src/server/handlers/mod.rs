@@ -1,0 +1,19 @@
+//! One call on the vault each.
+
+pub(super) mod audit;
+pub(super) mod callers;
+pub(super) mod contracts;
+pub(super) mod decisions;
+pub(super) mod erasures;
+pub(super) mod keys;
+pub(super) mod lookups;
+pub(super) mod records;
+pub(super) mod subjects;
+
+mod batch;
+
+use super::asked::Asked;
+use crate::vault::call::{Answer, Refused};
+
+/// What every handler gives.
+type Outcome = Result<Answer, Refused>;

@@ -1,0 +1,108 @@
+//! The HTTPS edge: from bytes on a connection to one call on the vault, and back.
+//!
+//! `listen` and `tls` carry connections, `edge` carries requests, `routes` has every address, `handlers` make the one call
+//! that each operation is, and `problem` is the only place that knows status codes.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+
+use crate::config::Config;
+use crate::model::time::Clock;
+use crate::vault::Vault;
+
+mod asked;
+pub mod body;
+mod correlation;
+mod edge;
+mod handlers;
+mod listen;
+mod pages;
+pub mod problem;
+mod query;
+mod rates;
+pub mod routes;
+pub mod strict;
+pub mod tls;
+
+/// How often the rate limits forget who has been quiet.
+const PRUNE: Duration = Duration::from_secs(60);
+
+/// Serves the vault over HTTPS until `shutdown` comes, and what was in flight then to its end. The vault is left open.
+pub async fn serve(vault: Vault, config: &Config, clock: Clock, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+    Bound::bind(config, clock).await?.serve(vault, shutdown).await
+}
+
+/// A listener with its certificate, before it serves: its address and fingerprint can be told first.
+pub struct Bound {
+    listener: TcpListener,
+    address: SocketAddr,
+    certificates: Arc<tls::Certificates>,
+    config: Config,
+    clock: Clock,
+}
+
+impl Bound {
+    /// Takes the configured address and reads the certificate; makes one on the first run, unless the configuration names one.
+    pub async fn bind(config: &Config, clock: Clock) -> io::Result<Self> {
+        if config.tls.certificate.is_none() && config.tls.key.is_none() {
+            tls::first_run(&config.dir.join("tls"), &config.tls.names, clock.now()).map_err(io::Error::other)?;
+        }
+        let certificates = tls::Certificates::read(config.certificate_file(), config.key_file()).map_err(io::Error::other)?;
+        let listener = TcpListener::bind(config.server.listen).await?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address, certificates: Arc::new(certificates), config: config.clone(), clock })
+    }
+
+    /// Where it listens; the port is a real one even when 0 was configured.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// SHA-256 of the certificate, for a person to compare.
+    pub fn fingerprint(&self) -> String {
+        self.certificates.fingerprint()
+    }
+
+    /// See [`serve`].
+    pub async fn serve(self, vault: Vault, shutdown: impl Future<Output = ()>) -> io::Result<()> {
+        let limits = self.config.limits.clone();
+        let (writing, mut written) = mpsc::channel(1);
+        let edge = Arc::new(edge::Edge {
+            vault,
+            rates: rates::Rates::new(&limits),
+            limits: limits.clone(),
+            clock: self.clock,
+            security_contact: self.config.server.security_contact,
+            log_requests: self.config.log.requests,
+            writing,
+        });
+        let router = routes::router(edge.clone());
+        let pruning = tokio::spawn(prune(Arc::downgrade(&edge)));
+        let answer = move |request: hyper::Request<hyper::body::Incoming>, peer| {
+            edge::respond(edge.clone(), router.clone(), request.map(axum::body::Body::new), peer)
+        };
+        listen::run(self.listener, self.certificates, &limits, answer, shutdown).await;
+        pruning.abort();
+        // Writes whose peers have gone are still under way; the edge and its sender went with the last connection.
+        if timeout(Duration::from_secs(limits.stop_seconds.max(1)), written.recv()).await.is_err() {
+            tracing::warn!("a write was still under way when the server stopped");
+        }
+        Ok(())
+    }
+}
+
+async fn prune(edge: std::sync::Weak<edge::Edge>) {
+    let mut ticks = interval(PRUNE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(edge) = edge.upgrade() else { return };
+        edge.rates.prune();
+    }
+}

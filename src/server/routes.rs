@@ -1,0 +1,114 @@
+//! Every address of the vault, on one screen.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::routing::{MethodFilter, get, on};
+use http::Method;
+
+use super::edge::Edge;
+use super::handlers::{audit, callers, contracts, decisions, erasures, keys, lookups, records, subjects};
+use super::pages;
+use crate::model::caller::Operation;
+
+/// One operation at one address.
+pub struct Route {
+    /// Its verb.
+    pub method: Method,
+    /// Its address, with `{…}` for what differs.
+    pub path: &'static str,
+    /// Its query parameters; any other is refused.
+    pub query: &'static [&'static str],
+    /// What it does.
+    pub operation: Operation,
+}
+
+macro_rules! routes {
+    ($($method:ident $path:literal $([$($query:literal),+])? => $operation:ident, $handler:path;)+) => {
+        /// The operations, each with its address; createSubject and writeRecord have a second one for many at a time.
+        pub const ROUTES: &[Route] = &[$(
+            Route { method: Method::$method, path: $path, query: &[$($($query),+)?], operation: Operation::$operation },
+        )+];
+
+        fn operations() -> Router<Arc<Edge>> {
+            let mut router = Router::new();
+            let mut routes = ROUTES.iter();
+            $(if let Some(route) = routes.next() {
+                let carry_out = move |State(edge): State<Arc<Edge>>, request: Request| edge.carry_out(route, request, $handler);
+                router = router.route($path, on(MethodFilter::$method, carry_out));
+            })+
+            router
+        }
+    };
+}
+
+routes! {
+    POST   "/v1/subjects"                                          => CreateSubject,   subjects::create;
+    POST   "/v1/subjects:batch"                                    => CreateSubject,   subjects::create_many;
+    GET    "/v1/subjects/{subject}"                                => GetSubject,      subjects::show;
+    POST   "/v1/subject-lookups"                                   => LookupSubject,   lookups::look_up;
+    PUT    "/v1/subjects/{subject}/contracts/{reference}"          => PutContract,     contracts::put;
+    POST   "/v1/subjects/{subject}/records"                        => WriteRecord,     records::write;
+    POST   "/v1/records:batch"                                     => WriteRecord,     records::write_many;
+    GET    "/v1/subjects/{subject}/records" ["fields", "group", "record", "limit", "cursor"]
+                                                                   => ReadRecords,     records::read;
+    PATCH  "/v1/subjects/{subject}/records/{record}"               => RectifyRecord,   records::rectify;
+    DELETE "/v1/subjects/{subject}/records/{record}"               => DeleteRecord,    records::delete;
+    POST   "/v1/decisions"                                         => ExplainDecision, decisions::explain;
+    POST   "/v1/erasures"                                          => OpenErasure,     erasures::open;
+    POST   "/v1/erasures/{erasure}/approvals"                      => ApproveErasure,  erasures::approve;
+    GET    "/v1/erasures/{erasure}"                                => GetErasure,      erasures::show;
+    POST   "/v1/keys/operations"                                   => OperateKeys,     keys::operate;
+    GET    "/v1/keys" ["limit", "cursor"]                          => ListKeys,        keys::list;
+    GET    "/v1/audit/events" ["from", "until", "caller", "purpose", "tag", "limit", "cursor"]
+                                                                   => ListAuditEvents, audit::events;
+    GET    "/v1/audit/checkpoints/{size}" ["leaf", "from"]         => GetCheckpoint,   audit::checkpoint;
+    PUT    "/v1/callers/{caller}"                                  => PutCaller,       callers::put;
+    POST   "/v1/callers/{caller}/tokens"                           => IssueToken,      callers::issue_token;
+}
+
+/// The router: the operations, what needs no credentials, and a problem document for everything else.
+pub(super) fn router(edge: Arc<Edge>) -> Router {
+    operations()
+        .route("/healthz", get(pages::healthz))
+        .route("/readyz", get(pages::readyz))
+        .route("/problems", get(pages::problems))
+        .route("/problems/{code}", get(pages::problem))
+        .route("/.well-known/security.txt", get(pages::security))
+        .fallback(pages::not_found)
+        .method_not_allowed_fallback(pages::method_not_allowed)
+        .with_state(edge)
+}
+
+impl Route {
+    /// Whether it takes many at a time.
+    pub fn is_batch(&self) -> bool {
+        self.path.ends_with(":batch")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_has_an_address() {
+        for operation in Operation::ALL {
+            assert!(ROUTES.iter().any(|route| route.operation == *operation), "{}", operation.text());
+        }
+    }
+
+    #[test]
+    fn no_address_stands_twice_and_all_can_be_routed_together() {
+        for (place, route) in ROUTES.iter().enumerate() {
+            assert!(ROUTES[..place].iter().all(|before| (&before.method, before.path) != (&route.method, route.path)));
+        }
+        let _ = operations();
+    }
+
+    #[test]
+    fn only_reading_takes_a_query() {
+        assert!(ROUTES.iter().all(|route| route.query.is_empty() || route.method == Method::GET));
+    }
+}

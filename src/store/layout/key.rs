@@ -1,0 +1,243 @@
+//! Row keys: the letter of their kind, then fixed-width parts.
+
+use crate::model::ids::{CallerId, ErasureId, RecordId, SubjectId};
+
+/// The key of a row, taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RowKey {
+    /// `m`: what the vault knows about its own store.
+    Meta(Meta),
+    /// `n`: a node or bucket of the key tree; the root row is map 255, level 0, index 0.
+    Tree {
+        /// Which tree.
+        map: u8,
+        /// How far below the top, 0 at the top.
+        level: u8,
+        /// Place within the level.
+        index: u32,
+    },
+    /// `s`: the state of a subject.
+    Subject(SubjectId),
+    /// `r`: a record's newest version.
+    Record(SubjectId, RecordId),
+    /// `v`: a piece of an envelope that is too large for the record's own row.
+    Overflow {
+        /// Whose record.
+        subject: SubjectId,
+        /// Which record.
+        record: RecordId,
+        /// The version that the piece belongs to.
+        version: u64,
+        /// Its place, from 0.
+        chunk: u16,
+    },
+    /// `c`: a contract of a subject, by the keyed digest of its reference.
+    Contract(SubjectId, [u8; 16]),
+    /// `x`: a subject that is gone, by the keyed digest of its id.
+    Tombstone([u8; 16]),
+    /// `e`: an erasure.
+    Erasure(ErasureId),
+    /// `k`: a caller.
+    Caller(CallerId),
+    /// `t`: a token, by the keyed digest of its secret.
+    Token([u8; 32]),
+    /// `i`: an answer that is repeated for the same idempotency key.
+    Idempotency([u8; 16]),
+    /// `j`: how far the trail is matched by committed batches.
+    Mark,
+}
+
+/// The rows under `m`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Meta {
+    /// The version of the layout, u32: [`FORMAT`](super::FORMAT).
+    Format = 1,
+    /// The vault's id, 16 bytes.
+    Vault = 2,
+    /// When the current epoch was opened, microseconds since 1970, i64.
+    EpochOpened = 3,
+    /// Settings of the vault that officers change, W1 kind 5.
+    Settings = 4,
+}
+
+impl RowKey {
+    /// The bytes of the key.
+    pub fn bytes(&self) -> Vec<u8> {
+        match self {
+            Self::Meta(what) => vec![b'm', *what as u8],
+            Self::Tree { map, level, index } => [b"n".as_slice(), &[*map, *level], &index.to_be_bytes()].concat(),
+            Self::Subject(subject) => [b"s".as_slice(), subject.bytes()].concat(),
+            Self::Record(subject, record) => [b"r".as_slice(), subject.bytes(), record.bytes()].concat(),
+            Self::Overflow { subject, record, version, chunk } => {
+                [&prefix::overflow_version(subject, record, *version), chunk.to_be_bytes().as_slice()].concat()
+            }
+            Self::Contract(subject, reference) => [b"c".as_slice(), subject.bytes(), reference].concat(),
+            Self::Tombstone(digest) => [b"x".as_slice(), digest].concat(),
+            Self::Erasure(erasure) => [b"e".as_slice(), erasure.bytes()].concat(),
+            Self::Caller(caller) => [b"k".as_slice(), caller.bytes()].concat(),
+            Self::Token(digest) => [b"t".as_slice(), digest].concat(),
+            Self::Idempotency(digest) => [b"i".as_slice(), digest].concat(),
+            Self::Mark => vec![b'j'],
+        }
+    }
+
+    /// Takes a key apart; `None` when it is none of ours.
+    pub fn parse(key: &[u8]) -> Option<Self> {
+        let (letter, rest) = key.split_first()?;
+        let mut rest = Parts(rest);
+        let key = match letter {
+            b'm' => Self::Meta(Meta::parse(rest.take::<1>()?[0])?),
+            b'n' => {
+                let [map, level] = rest.take()?;
+                Self::Tree { map, level, index: u32::from_be_bytes(rest.take()?) }
+            }
+            b's' => Self::Subject(rest.subject()?),
+            b'r' => Self::Record(rest.subject()?, rest.record()?),
+            b'v' => Self::Overflow {
+                subject: rest.subject()?,
+                record: rest.record()?,
+                version: u64::from_be_bytes(rest.take()?),
+                chunk: u16::from_be_bytes(rest.take()?),
+            },
+            b'c' => Self::Contract(rest.subject()?, rest.take()?),
+            b'x' => Self::Tombstone(rest.take()?),
+            b'e' => Self::Erasure(ErasureId::from_bytes(rest.take()?)),
+            b'k' => Self::Caller(CallerId::from_bytes(rest.take()?)),
+            b't' => Self::Token(rest.take()?),
+            b'i' => Self::Idempotency(rest.take()?),
+            b'j' => Self::Mark,
+            _ => return None,
+        };
+        rest.0.is_empty().then_some(key)
+    }
+}
+
+impl Meta {
+    const ALL: [Self; 4] = [Self::Format, Self::Vault, Self::EpochOpened, Self::Settings];
+
+    fn parse(what: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|meta| *meta as u8 == what)
+    }
+}
+
+/// What to scan for.
+pub mod prefix {
+    use crate::model::ids::{RecordId, SubjectId};
+
+    /// Every record of a subject.
+    pub fn records(subject: &SubjectId) -> Vec<u8> {
+        of(b'r', subject)
+    }
+
+    /// Every piece of every large record of a subject.
+    pub fn overflow(subject: &SubjectId) -> Vec<u8> {
+        of(b'v', subject)
+    }
+
+    /// Every piece of one large record, all versions.
+    pub fn overflow_record(subject: &SubjectId, record: &RecordId) -> Vec<u8> {
+        [&of(b'v', subject), record.bytes().as_slice()].concat()
+    }
+
+    /// Every piece of one version of a large record, in order.
+    pub fn overflow_version(subject: &SubjectId, record: &RecordId, version: u64) -> Vec<u8> {
+        [&overflow_record(subject, record), version.to_be_bytes().as_slice()].concat()
+    }
+
+    /// Every contract of a subject.
+    pub fn contracts(subject: &SubjectId) -> Vec<u8> {
+        of(b'c', subject)
+    }
+
+    /// Everything that belongs to a subject alone: state, records, overflow, contracts.
+    pub fn all_of(subject: &SubjectId) -> [Vec<u8>; 4] {
+        [b's', b'r', b'v', b'c'].map(|letter| of(letter, subject))
+    }
+
+    fn of(letter: u8, subject: &SubjectId) -> Vec<u8> {
+        [&[letter], subject.bytes().as_slice()].concat()
+    }
+}
+
+/// The rest of a key, from which fixed-width parts are taken.
+struct Parts<'a>(&'a [u8]);
+
+impl Parts<'_> {
+    fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (part, rest) = self.0.split_first_chunk::<N>()?;
+        self.0 = rest;
+        Some(*part)
+    }
+
+    fn subject(&mut self) -> Option<SubjectId> {
+        self.take().map(SubjectId::from_bytes)
+    }
+
+    fn record(&mut self) -> Option<RecordId> {
+        self.take().map(RecordId::from_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::MAX_KEY;
+    use super::*;
+
+    fn one_of_each() -> Vec<(RowKey, usize)> {
+        let subject = SubjectId::from_bytes([1; 16]);
+        let record = RecordId::from_bytes([2; 16]);
+        vec![
+            (RowKey::Meta(Meta::Settings), 2),
+            (RowKey::Tree { map: 255, level: 0, index: 0x0102_0304 }, 7),
+            (RowKey::Subject(subject), 17),
+            (RowKey::Record(subject, record), 33),
+            (RowKey::Overflow { subject, record, version: 3, chunk: 4 }, 43),
+            (RowKey::Contract(subject, [5; 16]), 33),
+            (RowKey::Tombstone([6; 16]), 17),
+            (RowKey::Erasure(ErasureId::from_bytes([7; 16])), 17),
+            (RowKey::Caller(CallerId::from_bytes([8; 16])), 17),
+            (RowKey::Token([9; 32]), 33),
+            (RowKey::Idempotency([10; 16]), 17),
+            (RowKey::Mark, 1),
+        ]
+    }
+
+    #[test]
+    fn every_key_survives_its_bytes_and_has_the_drawn_length() {
+        for (key, length) in one_of_each() {
+            let bytes = key.bytes();
+            assert_eq!(bytes.len(), length, "{key:?}");
+            assert!(bytes.len() <= MAX_KEY);
+            assert_eq!(RowKey::parse(&bytes), Some(key));
+        }
+        for meta in Meta::ALL {
+            assert_eq!(RowKey::parse(&RowKey::Meta(meta).bytes()), Some(RowKey::Meta(meta)));
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_cut_or_longer_or_unknown_is_none_of_ours() {
+        for (key, _) in one_of_each() {
+            let bytes = key.bytes();
+            assert_eq!(RowKey::parse(&[&bytes, [0].as_slice()].concat()), None, "{key:?}");
+            assert_eq!(RowKey::parse(&bytes[..bytes.len() - 1]), None, "{key:?}");
+        }
+        assert_eq!(RowKey::parse(b"z"), None);
+        assert_eq!(RowKey::parse(b"m\xee"), None);
+    }
+
+    #[test]
+    fn a_subjects_rows_start_with_its_prefixes_and_no_one_elses_do() {
+        let subject = SubjectId::from_bytes([1; 16]);
+        let prefixes = prefix::all_of(&subject);
+        let own = one_of_each().into_iter().filter(|(key, _)| {
+            matches!(key, RowKey::Subject(_) | RowKey::Record(..) | RowKey::Overflow { .. } | RowKey::Contract(..))
+        });
+        for (key, _) in own {
+            assert_eq!(prefixes.iter().filter(|prefix| key.bytes().starts_with(prefix)).count(), 1, "{key:?}");
+        }
+        let other = RowKey::Record(SubjectId::from_bytes([2; 16]), RecordId::from_bytes([1; 16])).bytes();
+        assert!(!prefixes.iter().any(|prefix| other.starts_with(prefix)));
+    }
+}

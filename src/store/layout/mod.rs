@@ -1,0 +1,34 @@
+//! Every row key and every stored value that is not ciphertext, byte by byte.
+//!
+//! ```text
+//! row             key, and its length                                        value
+//! meta            'm' | what u8                                          2   plain, see Meta
+//! tree            'n' | map u8 | level u8 | index u32                    7   W1 of the keys (PVW1), kinds 1 to 3
+//! subject         's' | subject 16                                      17   W1 kind 5 or 9: the subject's state
+//! record          'r' | subject 16 | record 16                          33   OBR1, see record
+//! overflow        'v' | subject 16 | record 16 | version u64 | chunk u16  43   a piece of an envelope, at most 5,900 B
+//! contract        'c' | subject 16 | digest of the reference 16         33   W1 kind 5 or 9
+//! tombstone       'x' | digest of the subject 16                        17   W1 kind 5
+//! erasure         'e' | erasure 16                                      17   W1 kind 5
+//! caller          'k' | caller 16                                       17   W1 kind 5
+//! token           't' | digest of the secret 32                         33   W1 kind 5
+//! idempotency     'i' | digest of caller and key 16                     17   W1 kind 5
+//! mark            'j'                                                    1   OBJ1, see mark
+//! ```
+//!
+//! Numbers are big-endian, so that the order of keys is the order of numbers. All rows of a subject start with the
+//! letter and its 16 bytes: they are removed by four prefixes.
+
+mod key;
+mod mark;
+mod record;
+
+pub use key::{Meta, RowKey, prefix};
+pub use mark::{CommitMark, FORMAT};
+pub use record::{CHUNK, Envelope, GROUPS, RecordHead, RecordRow, WRAP, Wrap, join, keys_of, split};
+
+/// Whether writing this row serves forgetting: a tombstone, an erasure, or the root of the key tree, which closes an
+/// epoch.
+pub(crate) fn serves_forgetting(key: &[u8]) -> bool {
+    matches!(key.first(), Some(b'x' | b'e')) || key.starts_with(b"n\xff")
+}

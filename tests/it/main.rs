@@ -1,0 +1,7 @@
+//! Integration tests in one binary.
+
+#[cfg(test)]
+#[path = "../crash/recorder.rs"]
+mod recorder;
+#[cfg(test)]
+mod store;

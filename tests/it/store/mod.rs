@@ -1,0 +1,4 @@
+//! The store under power cuts.
+
+mod power_cut;
+mod recording;
