@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use oubliette::audit::{decode, encode};
+use oubliette::audit::codec::{decode, encode};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(entry) = decode(bytes) {
