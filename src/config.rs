@@ -44,6 +44,8 @@ pub struct Config {
     pub trail: TrailSection,
     /// What is kept opened in memory.
     pub cache: CacheSection,
+    /// How callers are made.
+    pub callers: CallersSection,
     /// What is logged.
     pub log: LogSection,
 }
@@ -135,6 +137,14 @@ pub struct CacheSection {
     pub bytes: u64,
 }
 
+/// `[callers]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CallersSection {
+    /// Whether a new caller needs a second security officer. Only a vault with a single operator turns it off.
+    pub second_person: bool,
+}
+
 /// `[log]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -200,7 +210,13 @@ impl Default for LimitsSection {
 
 impl Default for CacheSection {
     fn default() -> Self {
-        Self { subjects: 100_000, bytes: 256 << 20 }
+        Self { subjects: 65_536, bytes: 64 << 20 }
+    }
+}
+
+impl Default for CallersSection {
+    fn default() -> Self {
+        Self { second_person: true }
     }
 }
 

@@ -1,11 +1,14 @@
 //! Oubliette: a personal-data vault that can forget, and prove it.
 
-pub mod config;
 pub mod audit;
+pub mod auth;
+pub mod config;
+pub mod cli;
+pub mod demo;
 pub mod model;
-pub mod store;
 pub mod policy;
-pub mod tenant;
 pub mod server;
+pub mod store;
 pub mod telemetry;
+pub mod tenant;
 pub mod vault;

@@ -64,6 +64,12 @@
 //! | `permit` | the proof of a decision |
 //! | `subject` | the keys of one person |
 //! | `index`, `password`, `sign` | keyed digests; Argon2id verifiers; Ed25519 |
+//! | [`root`], `strict` | the root key's file; files that are their owner's alone |
+//! | [`keyring`], `assurance` | the two slots that are overwritten; what that is worth on this file system |
+//! | `place`, `node`, `bucket`, `tree` | the trees: where a row lies, what is in it, the way down, splits |
+//! | `hierarchy`, `opened`, `system` | the open vault; what is kept in memory, and how readers pass a change; its own keys |
+//! | `staging` | additions |
+//! | `transition` | destruction: the path rule, the three steps |
 //! | `refused` | what must not compile, beside what must |
 
 mod aead;
@@ -92,8 +98,7 @@ mod staging;
 mod strict;
 mod subject;
 mod system;
-#[cfg(test)]
-mod tests;
+
 mod transition;
 mod tree;
 #[cfg(test)]
@@ -107,16 +112,15 @@ pub use hierarchy::Hierarchy;
 pub use keyring::Keyring;
 pub use permit::{Gate, Permit};
 pub use record::{ENVELOPE_OVERHEAD, FIELD_OVERHEAD, RecordKey, envelope_fields, envelope_version};
-pub use subject::{SubjectKeys, Wraps};
 pub use root::RootKey;
 pub use rows::{RowWrite, Rows};
 pub use staging::{Inserts, NewSubject, Staged};
-pub use subject::SubjectKeys;
+pub use subject::{SubjectKeys, Wraps};
 pub use transition::{Sealed, Shred, Transition};
 pub use wrap::KeyId;
 
 #[cfg(test)]
-mod tests {
+mod dependencies {
     #[test]
     fn no_serialiser_is_among_the_dependencies() {
         let manifest = include_str!("../Cargo.toml");

@@ -280,11 +280,6 @@ pub enum ErasureState {
 pub enum OperateKeys {
     /// A new epoch: old ones die.
     RotateEpoch,
-    /// A new root key under a new wrap of the same passphrase.
-    RotateRoot {
-        /// The passphrase that holds the root key.
-        passphrase: Passphrase,
-    },
     /// Empties every key from memory.
     Seal,
     /// Opens the vault again.
@@ -336,6 +331,9 @@ pub enum CallerState {
     Active,
     /// They do not.
     Suspended,
+    /// Waiting for a second security officer; never asked for, only answered.
+    #[serde(skip_deserializing)]
+    Proposed,
 }
 
 /// `POST /callers/{c}/tokens`.

@@ -112,6 +112,12 @@ pub struct RecordFacts<'a> {
 }
 
 /// A call that every guard let through. Only [`decide`] makes one; it cannot be cloned.
+///
+/// ```compile_fail,E0599
+/// fn twice(allowed: oubliette::policy::Allowed<'_>) {
+///     let _again = allowed.clone();
+/// }
+/// ```
 pub struct Allowed<'a> {
     purpose: Option<&'a Purpose>,
     group: Option<Group>,

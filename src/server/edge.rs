@@ -119,10 +119,14 @@ impl Edge {
         if route.method == Method::GET {
             return handler(asked).await;
         }
-        // What changes the vault is finished even when the peer hangs up in the middle of it.
+        self.to_its_end(async move { handler(asked).await }).await
+    }
+
+    /// What changes the vault is finished even when the peer hangs up in the middle of it.
+    async fn to_its_end(&self, work: impl Future<Output = Result<Answer, Refused>> + Send + 'static) -> Result<Answer, Refused> {
         let under_way = self.writing.clone();
         let task = tokio::spawn(async move {
-            let outcome = unless_it_panics(handler(asked)).await;
+            let outcome = unless_it_panics(work).await;
             drop(under_way);
             outcome
         });
@@ -164,7 +168,8 @@ impl Edge {
             (Operation::OperateKeys, Code::Sealed) => {
                 self.failed(&parts)?;
                 let (media, bytes) = self.body(route, &parts, body).await?;
-                super::handlers::keys::unseal(&self.vault, media, &bytes).await
+                let vault = self.vault.clone();
+                self.to_its_end(async move { super::handlers::keys::unseal(&vault, media, &bytes).await }).await
             }
             _ => Err(refused),
         }

@@ -241,7 +241,7 @@ fn a_destroyed_group_key_closes_its_purposes_and_no_others() {
     assert_eq!(world.refusal(ReadRecords, "c-marketing"), ("G15", Code::KeyDestroyed));
     assert_eq!(world.ask(ReadRecords, "b-service").group.as_deref(), Some("contract"));
     // The wrap is gone as well: still destroyed, since the record was collected for it.
-    world.unwrap("marketing");
+    world.lose_wrap("marketing");
     assert_eq!(world.refusal(ReadRecords, "c-marketing"), ("G15", Code::KeyDestroyed));
     world.record = None;
     assert_eq!(world.refusal(ReadRecords, "c-marketing"), ("G15", Code::KeyDestroyed));

@@ -103,8 +103,8 @@ fn model(world: &World, operation: Operation, named: Option<&str>) -> Result<Opt
     };
     let said: Vec<_> = caller.roles.iter().map(says).collect();
     if !said.contains(&Ok(())) {
-        let telling = said.into_iter().filter_map(Result::err).filter(|&code| code != Code::RoleForbidden);
-        return Err(("G1", telling.last().unwrap_or(Code::RoleForbidden)));
+        let mut telling = said.into_iter().filter_map(Result::err).filter(|&code| code != Code::RoleForbidden);
+        return Err(("G1", telling.next_back().unwrap_or(Code::RoleForbidden)));
     }
 
     if !on_erasure && operation != ExplainDecision {
@@ -255,7 +255,8 @@ fn random(seed: u64) -> (World, Operation, Option<String>) {
     }
     for group in world.tenant.groups().iter() {
         if dice.once_in(5) {
-            world.kill(&world.tenant.group_name(group).to_owned());
+            let name = world.tenant.group_name(group).to_owned();
+            world.kill(&name);
         }
     }
     if dice.once_in(2) {

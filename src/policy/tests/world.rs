@@ -99,7 +99,7 @@ impl World {
     }
 
     /// Takes the record's wrap under a group away.
-    pub(super) fn unwrap(&mut self, group: &str) {
+    pub(super) fn lose_wrap(&mut self, group: &str) {
         let group = self.tenant.group(group).unwrap();
         if let Some((_, groups, _)) = &mut self.record {
             *groups = groups.iter().filter(|&other| other != group).collect();

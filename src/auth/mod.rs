@@ -1,0 +1,190 @@
+//! From credentials to a [`Caller`]: bearer tokens of 256 random bits, kept as keyed digests, gone the moment they are
+//! revoked. Every token of the vault is held in memory (a digest and a pointer), so a request costs one HMAC.
+
+pub mod rows;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use keys::{Hierarchy, Id};
+use parking_lot::RwLock;
+
+use crate::model::caller::Caller;
+use crate::model::ids::{CallerId, TenantId, TokenId};
+use crate::store::layout::RowKey;
+use crate::store::{Store, StoreError};
+
+use rows::{CallerRow, TokenRow};
+
+/// What a bearer token begins with, so that a leaked one is recognised by a scanner.
+pub const TOKEN_PREFIX: &str = "oub_";
+
+/// Characters of a token behind its prefix: 256 bits in Crockford's base32.
+const TOKEN_LENGTH: usize = 52;
+
+/// Why the callers could not be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A caller's or token's row does not open.
+    #[error("a caller's or token's row is damaged")]
+    Damaged,
+}
+
+/// The callers and tokens of an unsealed vault.
+#[derive(Default)]
+pub struct Registry {
+    inner: RwLock<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    callers: HashMap<Id, CallerRow>,
+    tokens: HashMap<[u8; 32], Arc<Caller>>,
+}
+
+impl Registry {
+    /// Reads every caller and token.
+    pub fn load(&self, store: &dyn Store, hierarchy: &Hierarchy) -> Result<(), AuthError> {
+        let mut inner = Inner::default();
+        each(store, b"k", |key, value| {
+            let plain = hierarchy.open_row(key, value).map_err(|_| AuthError::Damaged)?;
+            let row: CallerRow = minicbor::decode(plain.bytes()).map_err(|_| AuthError::Damaged)?;
+            let Some(RowKey::Caller(id)) = RowKey::parse(key) else { return Err(AuthError::Damaged) };
+            inner.callers.insert(*id.bytes(), row);
+            Ok(())
+        })?;
+        let mut tokens = Vec::new();
+        each(store, b"t", |key, value| {
+            let plain = hierarchy.open_row(key, value).map_err(|_| AuthError::Damaged)?;
+            let row: TokenRow = minicbor::decode(plain.bytes()).map_err(|_| AuthError::Damaged)?;
+            let Some(RowKey::Token(digest)) = RowKey::parse(key) else { return Err(AuthError::Damaged) };
+            tokens.push((digest, row));
+            Ok(())
+        })?;
+        *self.inner.write() = inner;
+        for (digest, row) in tokens {
+            self.put_token(digest, &row);
+        }
+        Ok(())
+    }
+
+    /// The caller behind a bearer token, while the token lives.
+    pub fn authenticate(&self, hierarchy: &Hierarchy, bearer: &str, now: Timestamp) -> Option<Arc<Caller>> {
+        if !is_token(bearer) {
+            return None;
+        }
+        // The map is keyed by an HMAC under a key that no caller knows: its timing says nothing about a secret.
+        let digest = hierarchy.token_digest(bearer);
+        self.inner.read().tokens.get(&digest).filter(|caller| caller.expires_at > now).cloned()
+    }
+
+    /// The caller's row.
+    pub fn caller(&self, id: &CallerId) -> Option<CallerRow> {
+        self.inner.read().callers.get(id.bytes()).cloned()
+    }
+
+    /// Keeps a caller; its living tokens follow what it may do from now on.
+    pub fn put_caller(&self, id: &CallerId, row: CallerRow) {
+        let mut inner = self.inner.write();
+        let mine: Vec<[u8; 32]> = inner.tokens.iter().filter(|(_, c)| c.id == *id).map(|(digest, _)| *digest).collect();
+        for digest in mine {
+            if row.suspended {
+                inner.tokens.remove(&digest);
+            } else if let Some(old) = inner.tokens.get(&digest).cloned() {
+                let narrowed: BTreeSet<String> = old.purposes.iter().filter(|p| row.purposes.contains(p)).cloned().collect();
+                let caller = Caller { roles: row.roles(), purposes: narrowed, name: row.name.clone(), ..(*old).clone() };
+                inner.tokens.insert(digest, Arc::new(caller));
+            }
+        }
+        inner.callers.insert(*id.bytes(), row);
+    }
+
+    /// Lets a token in.
+    pub fn put_token(&self, digest: [u8; 32], row: &TokenRow) {
+        let mut inner = self.inner.write();
+        let Some(owner) = inner.callers.get(&row.caller) else { return };
+        if owner.suspended || owner.proposed_by.is_some() {
+            return;
+        }
+        let caller = Caller {
+            id: CallerId::from_bytes(row.caller),
+            name: owner.name.clone(),
+            tenant: TenantId::from_bytes(owner.tenant),
+            kind: owner.kind(),
+            roles: owner.roles(),
+            token: TokenId::from_bytes(row.id),
+            purposes: row.purposes.iter().filter(|purpose| owner.purposes.contains(purpose)).cloned().collect(),
+            fields: row.fields.clone().map(|fields| fields.into_iter().collect()),
+            expires_at: Timestamp::from_microsecond(row.expires_at).unwrap_or(Timestamp::UNIX_EPOCH),
+        };
+        inner.tokens.insert(digest, Arc::new(caller));
+    }
+
+    /// The digests of a caller's tokens.
+    pub fn tokens_of(&self, id: &CallerId) -> Vec<[u8; 32]> {
+        self.inner.read().tokens.iter().filter(|(_, caller)| caller.id == *id).map(|(digest, _)| *digest).collect()
+    }
+
+    /// Stops tokens: the next request with one of them is refused.
+    pub fn revoke(&self, digests: &[[u8; 32]]) {
+        let mut inner = self.inner.write();
+        for digest in digests {
+            inner.tokens.remove(digest);
+        }
+    }
+}
+
+/// Whether a text has the form of a bearer token of this vault.
+pub fn is_token(text: &str) -> bool {
+    text.strip_prefix(TOKEN_PREFIX)
+        .is_some_and(|rest| rest.len() == TOKEN_LENGTH && rest.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()))
+}
+
+/// The text form of 256 random bits.
+pub fn token_text(bytes: &[u8; 32]) -> String {
+    let mut text = String::with_capacity(TOKEN_PREFIX.len() + TOKEN_LENGTH);
+    text.push_str(TOKEN_PREFIX);
+    let (mut held, mut bits) = (0_u32, 0);
+    for byte in bytes {
+        held = (held << 8) | u32::from(*byte);
+        bits += 8;
+        while bits >= 5 {
+            bits -= 5;
+            text.push(char::from(ALPHABET[(held >> bits) as usize & 31]));
+        }
+    }
+    text.push(char::from(ALPHABET[(held << (5 - bits)) as usize & 31]));
+    text
+}
+
+const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+fn each(store: &dyn Store, prefix: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<(), AuthError>) -> Result<(), AuthError> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = store.scan(prefix, after.as_deref(), 1_000)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (key, value) in &page {
+            take(key, value)?;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_text_has_the_form_of_a_token() {
+        for bytes in [[0; 32], [0xff; 32], [0x5a; 32]] {
+            assert!(is_token(&token_text(&bytes)), "{}", token_text(&bytes).len());
+        }
+        assert_ne!(token_text(&[1; 32]), token_text(&[2; 32]));
+        assert!(!is_token("oub_short") && !is_token(&token_text(&[1; 32]).to_uppercase()) && !is_token(""));
+    }
+}

@@ -1,0 +1,102 @@
+//! Callers and tokens as they are kept: minicbor maps, sealed under the vault's row key.
+
+use std::collections::BTreeSet;
+
+use minicbor::{Decode, Encode};
+
+use crate::model::caller::{CallerKind, Role};
+use crate::model::wire::CallerState;
+
+/// A caller. Sealed under the vault's row key.
+#[derive(Encode, Decode, Clone)]
+pub struct CallerRow {
+    /// Whose it is.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub tenant: [u8; 16],
+    /// Display name.
+    #[n(1)]
+    pub name: String,
+    /// A person rather than a service.
+    #[n(2)]
+    pub person: bool,
+    /// Numbers of its roles.
+    #[n(3)]
+    pub roles: Vec<u8>,
+    /// Purposes that it may name.
+    #[n(4)]
+    pub purposes: Vec<String>,
+    /// Its tokens do not work.
+    #[n(5)]
+    pub suspended: bool,
+    /// When a person was last trained.
+    #[n(6)]
+    pub trained_at: Option<String>,
+    /// Who proposed it, while a second person has not agreed.
+    #[cbor(n(7), with = "minicbor::bytes")]
+    pub proposed_by: Option<[u8; 16]>,
+    /// Counts its changes, from 1.
+    #[n(8)]
+    pub version: u64,
+}
+
+/// A token: its keyed digest is its row key, its secret is nowhere. Sealed under the vault's row key.
+#[derive(Encode, Decode, Clone)]
+pub struct TokenRow {
+    /// The token's id.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub id: [u8; 16],
+    /// Whose token.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub caller: [u8; 16],
+    /// Purposes that it may name.
+    #[n(2)]
+    pub purposes: Vec<String>,
+    /// Field names that it is narrowed to.
+    #[n(3)]
+    pub fields: Option<Vec<String>>,
+    /// Microseconds since 1970.
+    #[n(4)]
+    pub expires_at: i64,
+}
+
+const ROLES: [Role; 10] = [
+    Role::Writer,
+    Role::Reader,
+    Role::Partner,
+    Role::Subject,
+    Role::PrivacyOfficer,
+    Role::KeyAdmin,
+    Role::PolicyAuthor,
+    Role::SecurityOfficer,
+    Role::Auditor,
+    Role::Scheduler,
+];
+
+impl CallerRow {
+    /// Its roles.
+    pub fn roles(&self) -> BTreeSet<Role> {
+        self.roles.iter().filter_map(|&n| ROLES.get(usize::from(n)).copied()).collect()
+    }
+
+    /// The numbers that keep these roles, in order.
+    pub fn role_numbers(roles: &[Role]) -> Vec<u8> {
+        let mut numbers: Vec<u8> = roles.iter().map(place).collect();
+        numbers.sort_unstable();
+        numbers.dedup();
+        numbers
+    }
+
+    /// Person or service.
+    pub fn kind(&self) -> CallerKind {
+        if self.person { CallerKind::Person } else { CallerKind::Service }
+    }
+
+    /// Whether its tokens work.
+    pub fn state(&self) -> CallerState {
+        if self.suspended { CallerState::Suspended } else { CallerState::Active }
+    }
+}
+
+fn place(role: &Role) -> u8 {
+    ROLES.iter().position(|known| known == role).unwrap_or(0) as u8
+}

@@ -1,0 +1,101 @@
+//! `oubliette caller`: who may ask. A caller is an application or an officer; its tokens stand in `oubliette token`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::out::Out;
+use super::secrets::TokenFrom;
+use super::target::{Target, success};
+
+const EXAMPLES: &str = "\
+Examples:
+  oubliette caller put --dir /srv/vault --token-file officer.token \\
+      --name webshop --kind service --role writer --purpose a-account --purpose b-service
+  oubliette caller put clr_… --dir /srv/vault --token-file officer.token \\
+      --name webshop --kind service --role writer --suspended --revoke-tokens";
+
+/// Needs the token of a security officer.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct CallerCommand {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Make a caller, or say anew what one may do
+    Put(Put),
+}
+
+/// What a caller is and may do; all of it is replaced.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Put {
+    /// The caller to change; without it a new one is made
+    #[arg(value_name = "CALLER")]
+    caller: Option<String>,
+    #[command(flatten)]
+    what: Description,
+    /// Its tokens stop working until it is put without this
+    #[arg(long)]
+    suspended: bool,
+    /// Revoke every token of it now
+    #[arg(long)]
+    revoke_tokens: bool,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    token: TokenFrom,
+}
+
+/// Name, kind, roles and purposes of a caller.
+#[derive(Debug, Args)]
+pub(super) struct Description {
+    /// Display name for officers
+    #[arg(long)]
+    name: String,
+    /// A program or a human being
+    #[arg(long)]
+    kind: Kind,
+    /// Role; may be repeated, though some exclude each other
+    #[arg(long = "role", value_name = "ROLE", required = true)]
+    roles: Vec<String>,
+    /// Purpose that its tokens may grant, such as a-account; may be repeated
+    #[arg(long = "purpose", value_name = "PURPOSE")]
+    purposes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Kind {
+    Service,
+    Person,
+}
+
+impl CallerCommand {
+    pub(super) fn run(self, out: Out) -> Result<(), Failure> {
+        let Action::Put(put) = self.action;
+        let client = put.target.client(Some(put.token.needed()?))?;
+        let path = format!("/v1/callers/{}", put.caller.as_deref().unwrap_or("new"));
+        let state = if put.suspended { "suspended" } else { "active" };
+        let body = put.what.body(state, put.revoke_tokens);
+        let reply = success(client.put(&path, &body).send(), "put the caller")?;
+        out.result(&format!("{} is {state}.", reply.text("id")), &reply.body);
+        Ok(())
+    }
+}
+
+impl Description {
+    /// The body of putCaller.
+    pub(super) fn body(&self, state: &str, revoke_tokens: bool) -> Value {
+        let kind = match self.kind {
+            Kind::Service => "service",
+            Kind::Person => "person",
+        };
+        json!({
+            "name": self.name, "kind": kind, "roles": self.roles, "purposes": self.purposes,
+            "state": state, "revoke_tokens": revoke_tokens,
+        })
+    }
+}

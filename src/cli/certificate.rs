@@ -1,0 +1,54 @@
+//! `oubliette certificate`: checks a certificate of erasure with nothing but the vault's public key.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use super::engine;
+use super::failure::Failure;
+use super::out::Out;
+
+const EXAMPLES: &str = "\
+Example:
+  oubliette certificate verify ers_….json --key vault.pub
+
+The key should come from the vault's operator by another way than the certificate itself.";
+
+/// Works offline: no vault, no network.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Certificate {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Check signature, proof and contents
+    Verify(Verify),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+struct Verify {
+    /// The certificate file that `erase` kept, or the answer of getErasure
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The vault's public key
+    #[arg(long, value_name = "PUB")]
+    key: PathBuf,
+}
+
+impl Certificate {
+    pub(super) fn run(self, out: Out) -> Result<(), Failure> {
+        let Action::Verify(verify) = self.action;
+        let public = engine::public_key(&verify.key)?;
+        let text = std::fs::read_to_string(&verify.file).map_err(|e| Failure::file("read", &verify.file, &e))?;
+        let report = engine::verify_certificate(&text, &public).map_err(|why| {
+            Failure::unverified(format!("the certificate does not hold: {why}"))
+                .remedy("ask the vault for it again, with its id and the claim code")
+        })?;
+        out.result(&format!("The certificate holds.\n{report:#}"), &report);
+        Ok(())
+    }
+}

@@ -1,0 +1,130 @@
+//! `oubliette keys`: what keys there are and how old, and rotation. No command shows key bytes.
+
+use clap::{Args, Subcommand};
+use keys::secret::ExposeSecret;
+use serde_json::{Value, json};
+
+use super::failure::Failure;
+use super::out::Out;
+use super::secrets::{PassphraseFrom, TokenFrom};
+use super::target::{Target, success};
+
+const EXAMPLES: &str = "\
+Examples:
+  oubliette keys list --dir /srv/vault --token-file key_admin.token
+  oubliette keys rotate --dir /srv/vault --token-file key_admin.token
+  oubliette keys rotate --root --dir /srv/vault --token-file key_admin.token";
+
+/// Needs the token of a key admin.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Keys {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Ids, epochs, states and ages
+    List(List),
+    /// Close the epoch and open a new one; with --root, make a new root key
+    Rotate(Rotate),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+struct List {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    token: TokenFrom,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+struct Rotate {
+    /// Make a new root key under the same passphrase, which is asked for
+    #[arg(long)]
+    root: bool,
+    #[command(flatten)]
+    passphrase: PassphraseFrom,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    token: TokenFrom,
+}
+
+impl Keys {
+    pub(super) fn run(self, out: Out) -> Result<(), Failure> {
+        match self.action {
+            Action::List(list) => list.run(out),
+            Action::Rotate(rotate) => rotate.run(out),
+        }
+    }
+}
+
+impl List {
+    fn run(self, out: Out) -> Result<(), Failure> {
+        let client = self.target.client(Some(self.token.needed()?))?;
+        let mut rows = Vec::new();
+        let mut path = "/v1/keys?limit=500".to_owned();
+        let mut reply = success(client.get(&path).send(), "list keys")?;
+        loop {
+            rows.extend(reply.body["keys"].as_array().cloned().unwrap_or_default());
+            match reply.body["next_cursor"].as_str() {
+                Some(cursor) => path = format!("/v1/keys?limit=500&cursor={cursor}"),
+                None => break,
+            }
+            reply = success(client.get(&path).send(), "list keys")?;
+        }
+        out.result(&table(&rows), &json!({ "keys": rows }));
+        Ok(())
+    }
+}
+
+impl Rotate {
+    fn run(self, out: Out) -> Result<(), Failure> {
+        let client = self.target.client(Some(self.token.needed()?))?;
+        let (body, what) = if self.root {
+            let passphrase = self.passphrase.existing()?;
+            (json!({ "operation": "rotate-root", "passphrase": passphrase.expose_secret() }), "root key")
+        } else {
+            (json!({ "operation": "rotate-epoch" }), "epoch key")
+        };
+        let reply = success(client.post("/v1/keys/operations", &body).send(), &format!("rotate the {what}"))?;
+        out.result(&format!("There is a new {what}; the old one is destroyed."), &reply.body);
+        Ok(())
+    }
+}
+
+/// A table of whatever members the rows have, in the order of the first.
+fn table(rows: &[Value]) -> String {
+    let Some(columns) = rows.first().and_then(Value::as_object).map(|row| row.keys().cloned().collect::<Vec<_>>()) else {
+        return "no keys".into();
+    };
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(columns.iter());
+    for row in rows {
+        table.add_row(columns.iter().map(|column| match &row[column] {
+            Value::String(text) => text.clone(),
+            Value::Null => "–".into(),
+            other => other.to_string(),
+        }));
+    }
+    table.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_listed_with_whatever_the_vault_says_of_them() {
+        let text = table(&[json!({"id": "epoch-7", "state": "open", "age_seconds": 12, "closed_at": null})]);
+        for word in ["epoch-7", "open", "12", "–", "age_seconds"] {
+            assert!(text.contains(word), "{text}");
+        }
+        assert_eq!(table(&[]), "no keys");
+    }
+}

@@ -1,0 +1,168 @@
+//! Loads people through the HTTPS API, as an application would: in batches, and again without doubling anybody.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::mapping::{self, PURPOSES};
+use super::person::Person;
+use crate::cli::client::{Client, Reply, problem_code};
+use crate::cli::failure::Failure;
+use crate::cli::target::{refused, success};
+
+/// People whose subjects go into one batch, and records into one batch: a few hundred KiB each.
+const PEOPLE_A_BATCH: usize = 250;
+const RECORDS_A_BATCH: usize = 400;
+
+/// How often a busy vault is asked again.
+const TRIES: u32 = 8;
+
+/// What was loaded.
+#[derive(Debug, Default)]
+pub struct Loaded {
+    /// New subjects.
+    pub subjects: usize,
+    /// New records.
+    pub records: usize,
+    /// People who were there already, records and all.
+    pub known: usize,
+    /// Problem code → how many items were refused with it.
+    pub refused: BTreeMap<String, usize>,
+}
+
+/// Loads `people` from the `done`-th on. `progress` hears how many are done after each batch, and may keep it.
+pub fn load(
+    writer: &Client,
+    reader: &Client,
+    people: &[Person],
+    done: usize,
+    progress: &mut dyn FnMut(usize) -> Result<(), Failure>,
+) -> Result<Loaded, Failure> {
+    let mut loader = Loader { writer, reader, ids: HashMap::new(), loaded: Loaded::default() };
+    let mut count = done.min(people.len());
+    for batch in people[count..].chunks(PEOPLE_A_BATCH) {
+        loader.batch(batch)?;
+        count += batch.len();
+        progress(count)?;
+    }
+    Ok(loader.loaded)
+}
+
+struct Loader<'a> {
+    writer: &'a Client,
+    reader: &'a Client,
+    /// External id → subject id of everybody who was met.
+    ids: HashMap<String, String>,
+    loaded: Loaded,
+}
+
+impl Loader<'_> {
+    fn batch(&mut self, people: &[Person]) -> Result<(), Failure> {
+        // A ward's body names its guardian's id, so wards go second.
+        let (wards, others): (Vec<_>, Vec<_>) = people.iter().partition(|person| person.guardian_external_id.is_some());
+        let mut fresh = self.subjects(&others)?;
+        fresh.extend(self.subjects(&wards)?);
+        for purpose in PURPOSES {
+            let items: Vec<Value> = fresh
+                .iter()
+                .flat_map(|(person, id)| mapping::records(person).into_iter().map(move |record| (record, id)))
+                .filter(|(record, _)| record.purpose == purpose)
+                .map(|(record, id)| json!({ "subject": id, "record": record.body }))
+                .collect();
+            for chunk in items.chunks(RECORDS_A_BATCH) {
+                for item in self.send("/v1/records:batch", purpose, chunk)? {
+                    match item["status"].as_u64() {
+                        Some(200..=299) => self.loaded.records += 1,
+                        _ => self.note(&item),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The people whose records are still to be written, with their ids.
+    fn subjects<'p>(&mut self, people: &[&'p Person]) -> Result<Vec<(&'p Person, String)>, Failure> {
+        if people.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut bodies = Vec::with_capacity(people.len());
+        for person in people {
+            let guardian = match &person.guardian_external_id {
+                Some(external_id) => self.id(external_id)?,
+                None => None,
+            };
+            bodies.push(mapping::subject(person, guardian.as_deref()));
+        }
+        let items = self.send("/v1/subjects:batch", "a-account", &bodies)?;
+        let mut fresh = Vec::with_capacity(people.len());
+        for (&person, item) in people.iter().zip(&items) {
+            match (item["status"].as_u64(), item["id"].as_str()) {
+                (Some(200..=299), Some(id)) => {
+                    self.loaded.subjects += 1;
+                    self.ids.insert(person.external_id.clone(), id.to_owned());
+                    fresh.push((person, id.to_owned()));
+                }
+                // An earlier run came this far; whether it also wrote the records is asked.
+                _ if problem_code(&item["problem"]) == Some("alias-taken") => match self.id(&person.external_id)? {
+                    Some(id) if !self.has_records(&id)? => fresh.push((person, id)),
+                    Some(_) => self.loaded.known += 1,
+                    None => self.note(item),
+                },
+                _ => self.note(item),
+            }
+        }
+        Ok(fresh)
+    }
+
+    fn id(&mut self, external_id: &str) -> Result<Option<String>, Failure> {
+        if let Some(id) = self.ids.get(external_id) {
+            return Ok(Some(id.clone()));
+        }
+        let body = json!({ "type": "external_id", "value": external_id });
+        let reply = patient(|| self.writer.post("/v1/subject-lookups", &body).purpose("a-account").send().map_err(Into::into))?;
+        if !reply.is_success() {
+            return Ok(None);
+        }
+        let id = reply.text("id").to_owned();
+        self.ids.insert(external_id.to_owned(), id.clone());
+        Ok(Some(id))
+    }
+
+    fn has_records(&self, id: &str) -> Result<bool, Failure> {
+        let path = format!("/v1/subjects/{id}/records?fields=name&limit=1");
+        let reply = patient(|| self.reader.get(&path).purpose("a-account").send().map_err(Into::into))?;
+        Ok(success(Ok(reply), "read a record")?.body["records"].as_array().is_some_and(|records| !records.is_empty()))
+    }
+
+    fn send(&self, path: &str, purpose: &str, items: &[Value]) -> Result<Vec<Value>, Failure> {
+        let body = Value::from(items.to_vec());
+        let reply = patient(|| self.writer.post(path, &body).purpose(purpose).send().map_err(Into::into))?;
+        let reply = success(Ok(reply), "take a batch")?;
+        match reply.body["items"].as_array() {
+            Some(answers) if answers.len() == items.len() => Ok(answers.clone()),
+            _ => Err(Failure::new("the vault answered a batch with another number of items")),
+        }
+    }
+
+    fn note(&mut self, item: &Value) {
+        let code = problem_code(&item["problem"]).unwrap_or("no problem document");
+        let place = item["problem"]["pointer"].as_str().map(|pointer| format!(" at {pointer}")).unwrap_or_default();
+        *self.loaded.refused.entry(format!("{code}{place}")).or_default() += 1;
+    }
+}
+
+/// Makes a call again while the vault is busy, as `Retry-After` asks.
+fn patient(mut call: impl FnMut() -> Result<Reply, Failure>) -> Result<Reply, Failure> {
+    for attempt in 0..TRIES {
+        let reply = call()?;
+        if !matches!(reply.code(), Some("rate-limited" | "overloaded")) {
+            return Ok(reply);
+        }
+        let seconds = reply.header("retry-after").and_then(|text| text.parse().ok()).unwrap_or(1 << attempt.min(4));
+        std::thread::sleep(Duration::from_secs(seconds));
+    }
+    let reply = call()?;
+    if matches!(reply.code(), Some("rate-limited" | "overloaded")) { Err(refused(&reply, "take more")) } else { Ok(reply) }
+}

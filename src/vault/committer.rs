@@ -1,0 +1,330 @@
+//! The one committer: every change of the store and of the key trees goes through this thread.
+//!
+//! It takes whatever is waiting (up to [`MOST`] changes), checks each against the rows as they are now, stages the key
+//! trees once for all, notes everything in the trail, makes the trail durable, commits one atomic batch, and only then
+//! answers. So the order on disk is always: trail first, rows second. A process that ends in between leaves trail
+//! entries whose rows never came; [`super::recovery`] voids them at the next start.
+//!
+//! Destroying keys is a work item of its own kind: all that are waiting share one epoch transition (KEYS §3).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+
+use keys::{GroupSet, Id, Inserts, NewSubject};
+use tokio::sync::oneshot;
+
+use crate::audit::{Entry, Note, Outcome, TrailError, row_hash};
+use crate::model::code::Code;
+use crate::store::layout::{CommitMark, RowKey};
+use crate::store::{Batch, StoreError};
+
+use super::call::Refused;
+use super::core::Core;
+use super::erasure::sealing::{self, Shredding};
+
+/// Changes in one batch at the most.
+const MOST: usize = 512;
+
+/// What must be true of a row for its change to go in.
+pub(crate) enum Expect {
+    /// The key is new and random: nothing can be there.
+    Fresh,
+    /// Nothing is there.
+    Absent,
+    /// Exactly these bytes are there.
+    Is(Vec<u8>),
+    /// Whatever is there is replaced.
+    Any,
+}
+
+/// One row to be written or removed.
+pub(crate) struct RowChange {
+    pub key: Vec<u8>,
+    pub expect: Expect,
+    pub value: Option<Vec<u8>>,
+}
+
+/// One operation's change: all of it is kept, or nothing.
+#[derive(Default)]
+pub(crate) struct Change {
+    /// What the trail will say; the last of them carries the row hashes.
+    pub entries: Vec<Entry>,
+    pub rows: Vec<RowChange>,
+    pub subjects: Vec<NewSubject>,
+    pub groups: Vec<(Id, GroupSet)>,
+    /// Alias tag, subject, and whether no other subject may have it.
+    pub aliases: Vec<([u8; 24], Id, bool)>,
+    /// Subjects whose cached state this makes old.
+    pub touched: Vec<Id>,
+    /// Subjects whose keys it was made with, and as of which destruction.
+    pub bound: Vec<(Id, u64)>,
+}
+
+/// A change and who waits for it.
+pub(crate) type Waiting = (Change, oneshot::Sender<Result<(), Refused>>);
+
+pub(crate) enum Work {
+    Changes(Vec<Waiting>),
+    Shred(Box<Shredding>),
+    Stop,
+}
+
+/// The way to the committer.
+pub(crate) struct Committer {
+    sender: Sender<Work>,
+    thread: parking_lot::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Committer {
+    /// Starts the thread.
+    pub(crate) fn start(core: Arc<Core>) -> std::io::Result<Self> {
+        let (sender, receiver) = channel();
+        let thread = std::thread::Builder::new().name("committer".into()).spawn(move || run(&core, &receiver))?;
+        Ok(Self { sender, thread: parking_lot::Mutex::new(Some(thread)) })
+    }
+
+    /// Hands in a change and waits until it is durable.
+    pub(crate) async fn commit(&self, change: Change) -> Result<(), Refused> {
+        self.commit_many(vec![change]).await.pop().unwrap_or(Err(Code::Internal.into()))
+    }
+
+    /// Hands in several changes that each stand or fall alone, for one batch, and answers each in its place.
+    pub(crate) async fn commit_many(&self, changes: Vec<Change>) -> Vec<Result<(), Refused>> {
+        let (waiting, answers): (Vec<Waiting>, Vec<_>) = changes
+            .into_iter()
+            .map(|change| {
+                let (reply, answer) = oneshot::channel();
+                ((change, reply), answer)
+            })
+            .unzip();
+        // A failed send drops the replies, which the answers below then show as sealed.
+        let _ = self.sender.send(Work::Changes(waiting));
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.push(answer.await.unwrap_or(Err(Code::Sealed.into())));
+        }
+        results
+    }
+
+    /// Hands in a destruction; it answers through its own channel.
+    pub(crate) fn shred(&self, shredding: Shredding) -> Result<(), Refused> {
+        self.sender.send(Work::Shred(Box::new(shredding))).map_err(|_| Code::Sealed.into())
+    }
+
+    /// Finishes what was handed in, then ends the thread.
+    pub(crate) fn stop(&self) {
+        let _ = self.sender.send(Work::Stop);
+        if let Some(thread) = self.thread.lock().take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn run(core: &Core, receiver: &Receiver<Work>) {
+    while let Ok(first) = receiver.recv() {
+        let mut changes = Vec::new();
+        let mut shreddings = Vec::new();
+        let mut stop = false;
+        let mut next = Some(first);
+        while let Some(work) = next {
+            match work {
+                Work::Changes(mut more) => changes.append(&mut more),
+                Work::Shred(shredding) => shreddings.push(*shredding),
+                Work::Stop => stop = true,
+            }
+            next = if changes.len() < MOST && !stop { receiver.try_recv().ok() } else { None };
+        }
+        if !changes.is_empty() {
+            commit_all(core, changes);
+        }
+        if !shreddings.is_empty() {
+            sealing::shred_all(core, shreddings);
+        }
+        if stop {
+            return;
+        }
+    }
+}
+
+/// The rows of a batch in the making: what earlier changes of the same batch wrote stands before what the store has.
+pub(crate) struct Draft<'a> {
+    core: &'a Core,
+    pub(crate) batch: Batch,
+    at: HashMap<Vec<u8>, usize>,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(core: &'a Core) -> Self {
+        Self { core, batch: Batch::default(), at: HashMap::new() }
+    }
+
+    pub(crate) fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
+        match self.at.get(key) {
+            Some(&place) => Ok(self.batch.writes[place].1.clone()),
+            None => self.core.store.row(key).map_err(refused),
+        }
+    }
+
+    pub(crate) fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        match self.at.get(&key) {
+            Some(&place) => self.batch.writes[place].1 = value,
+            None => {
+                self.at.insert(key.clone(), self.batch.writes.len());
+                self.batch.writes.push((key, value));
+            }
+        }
+    }
+
+    /// Puts a row and notes in `entry` what it replaced and what it wrote.
+    pub(crate) fn note(&mut self, entry: &mut Entry, key: Vec<u8>, fresh: bool, value: Option<Vec<u8>>) -> Result<(), Refused> {
+        let old = if fresh { None } else { self.row(&key)? };
+        if old == value {
+            return Ok(());
+        }
+        if let Some(old) = &old {
+            entry.dropped.push(row_hash(&key, old));
+        }
+        if let Some(new) = &value {
+            entry.written.push(row_hash(&key, new));
+        }
+        self.put(key, value);
+        Ok(())
+    }
+}
+
+/// Whether a change may go in, given the rows and aliases of this moment.
+fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Id>, change: &Change) -> Result<(), Refused> {
+    for row in &change.rows {
+        let holds = match &row.expect {
+            Expect::Fresh | Expect::Any => true,
+            Expect::Absent => draft.row(&row.key)?.is_none(),
+            Expect::Is(bytes) => draft.row(&row.key)?.as_deref() == Some(bytes),
+        };
+        if !holds {
+            return Err(Code::Stale.into());
+        }
+    }
+    if change.bound.iter().any(|(subject, as_of)| !core.people.is_current(subject, *as_of)) {
+        return Err(Code::Stale.into());
+    }
+    for (subject, _) in &change.groups {
+        if core.hierarchy.subject(&core.rows(), subject).map_err(super::core::keys_refused)?.is_none() {
+            return Err(Code::Erased.into());
+        }
+    }
+    for (tag, subject, alone) in &change.aliases {
+        let other = |id: &Id| id != subject;
+        let known = core.hierarchy.alias(&core.rows(), tag).map_err(super::core::keys_refused)?;
+        if *alone && (known.iter().any(other) || taken.get(tag).is_some_and(other)) {
+            return Err(Code::AliasTaken.into());
+        }
+    }
+    Ok(())
+}
+
+fn commit_all(core: &Core, waiting: Vec<Waiting>) {
+    let mut draft = Draft::new(core);
+    let mut taken = HashMap::new();
+    let mut entries = Vec::new();
+    let mut inserts = Inserts::default();
+    let mut replies = Vec::new();
+    let mut touched = Vec::new();
+    for (mut change, reply) in waiting {
+        if let Err(refused) = check(core, &draft, &taken, &change).and_then(|()| take(&mut draft, &mut change)) {
+            let _ = reply.send(Err(refused));
+            continue;
+        }
+        taken.extend(change.aliases.iter().map(|(tag, subject, _)| (*tag, *subject)));
+        inserts.subjects.append(&mut change.subjects);
+        inserts.groups.append(&mut change.groups);
+        inserts.aliases.extend(change.aliases.iter().map(|(tag, subject, _)| (*tag, *subject)));
+        entries.append(&mut change.entries);
+        touched.append(&mut change.touched);
+        replies.push(reply);
+    }
+    if replies.is_empty() {
+        return;
+    }
+    let result = keep(core, draft, entries, inserts);
+    if result.is_ok() {
+        core.people.forget(&touched);
+    }
+    for reply in replies {
+        let _ = reply.send(result.clone());
+    }
+}
+
+fn take(draft: &mut Draft<'_>, change: &mut Change) -> Result<(), Refused> {
+    // The rows' hashes go into the last entry; a change without one would escape the trail.
+    let mut last = change.entries.pop().ok_or(Code::Internal)?;
+    let mut done = Ok(());
+    for row in change.rows.drain(..) {
+        let fresh = matches!(row.expect, Expect::Fresh);
+        done = draft.note(&mut last, row.key, fresh, row.value);
+        if done.is_err() {
+            break;
+        }
+    }
+    change.entries.push(last);
+    done
+}
+
+fn keep(core: &Core, mut draft: Draft<'_>, mut entries: Vec<Entry>, inserts: Inserts) -> Result<(), Refused> {
+    let staged = if inserts.subjects.is_empty() && inserts.groups.is_empty() && inserts.aliases.is_empty() {
+        None
+    } else {
+        Some(core.hierarchy.stage(&core.rows(), inserts).map_err(super::core::keys_refused)?)
+    };
+    if let Some(staged) = &staged {
+        // The trees are shared by many subjects: their rows stand in an entry of their own, so that no subject's tag
+        // stands beside a place in the tree.
+        let mut tree = core.event("commit", Outcome::Done, Note::None)?;
+        for write in &staged.writes {
+            draft.note(&mut tree, write.key.clone(), false, write.value.clone())?;
+        }
+        entries.push(tree);
+    }
+    settle(core, &mut draft, &entries)?;
+    if let Some(staged) = staged {
+        core.hierarchy.adopt(staged);
+    }
+    Ok(())
+}
+
+/// Trail first, durable; then the batch, durable. Where the store refuses the batch, the entries are voided.
+pub(crate) fn settle(core: &Core, draft: &mut Draft<'_>, entries: &[Entry]) -> Result<(), Refused> {
+    let ticket = core.trail.append(entries).map_err(trail_refused)?;
+    let (first, count) = (ticket.first(), entries.len() as u64);
+    let _receipt = core.trail.durable_blocking(ticket).map_err(trail_refused)?;
+    let mark = CommitMark { number: core.commits.fetch_add(1, Ordering::Relaxed) + 1, entries: first + count };
+    draft.put(RowKey::Mark.bytes(), Some(mark.bytes()));
+    if let Err(error) = core.store.commit(&draft.batch) {
+        let voided = (first..first + count).collect();
+        let event = core.event("void", Outcome::Void, Note::Void { entries: voided })?;
+        if let Ok(ticket) = core.trail.append(&[event]) {
+            let _ = core.trail.durable_blocking(ticket);
+        }
+        return Err(refused(error));
+    }
+    Ok(())
+}
+
+/// The code for a store error.
+pub(crate) fn refused(error: StoreError) -> Refused {
+    tracing::error!(error = %error, "the store refused");
+    match error {
+        StoreError::Full => Code::DiskFull,
+        StoreError::TooLarge => Code::TooLarge,
+        _ => Code::StoreUnavailable,
+    }
+    .into()
+}
+
+/// The code for a trail error.
+pub(crate) fn trail_refused(error: TrailError) -> Refused {
+    tracing::error!(error = %error, "the trail cannot be written");
+    Code::AuditUnavailable.into()
+}

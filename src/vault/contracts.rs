@@ -1,0 +1,87 @@
+//! putContract: the contract that a purpose can rest on.
+
+use crate::audit::Outcome;
+use crate::model::caller::Operation;
+use crate::model::code::Code;
+use crate::model::ids::SubjectId;
+use crate::model::wire::{ContractState, PutContract};
+use crate::policy::Facts;
+use crate::store::layout::RowKey;
+
+use super::call::{Answer, Call, Refused};
+use super::committer::{Change, Expect, RowChange, refused};
+use super::core::{first16, keys_refused};
+use super::lifecycle::Vault;
+use super::rows::{ContractRow, pack, unpack};
+
+impl Vault {
+    /// putContract: opens, changes or closes the contract `reference` of a subject. A change of an existing one with
+    /// `If-Match` is refused when it is stale; without, the last write wins.
+    pub async fn put_contract(
+        &self,
+        call: &Call,
+        id: SubjectId,
+        reference: String,
+        body: PutContract,
+    ) -> Result<Answer, Refused> {
+        let operation = Operation::PutContract;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        let Some(person) = core.person(&tenant, id)? else { return Err(core.missing(call, operation, &tenant, id)) };
+        let about = person.facts();
+        core.decide(call, operation, &Facts { subject: Some(&about), ..core.facts(&tenant) }, Some(person.tag))?;
+        if reference.is_empty()
+            || reference.len() > 64
+            || !reference.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        {
+            return Err(core.refuse(call, operation, Code::NotFound, Some(person.tag)));
+        }
+        if body.until.is_some_and(|until| until < body.from) {
+            let refused = core.refuse(call, operation, Code::InvalidBody, Some(person.tag));
+            return Err(Refused { pointer: Some("/until".into()), ..refused });
+        }
+        // The reference may be a number that the person knows: its digest is keyed, and the rest is sealed.
+        let digest = core.hierarchy.keyed_digest("contract", &[id.bytes(), reference.as_bytes()]);
+        let key = RowKey::Contract(id, first16(&digest)).bytes();
+        let old = core.store.row(&key).map_err(refused)?;
+        let version = match &old {
+            Some(bytes) => {
+                let plain = person.keys.open_row(&key, bytes).map_err(keys_refused)?;
+                unpack::<ContractRow>(plain.bytes())?.version
+            }
+            None => 0,
+        };
+        if call.if_match.as_ref().is_some_and(|wanted| *wanted != etag(version)) {
+            return Err(core.refuse(call, operation, Code::Stale, Some(person.tag)));
+        }
+        let row = ContractRow {
+            reference,
+            active: body.state == ContractState::Active,
+            from: body.from.to_string(),
+            until: body.until.map(|date| date.to_string()),
+            version: version + 1,
+        };
+        let sealed = person.keys.seal_row(&key, &pack(&row)?).map_err(keys_refused)?;
+        let mut entry = core.entry(call, operation, Outcome::Allowed)?;
+        entry.tag = Some(person.tag);
+        let answer = Answer {
+            decision: Some(entry.decision),
+            made: old.is_none(),
+            etag: Some(etag(version + 1)),
+            body: Some(serde_json::to_vec(&body).map_err(|_| Code::Internal)?),
+            location: None,
+        };
+        let expect = old.map_or(Expect::Absent, Expect::Is);
+        let mut change = Change { entries: vec![entry], ..Change::default() };
+        // The subject's own row must still be there: an erasure in between wins.
+        change.guard(&person);
+        change.rows.push(RowChange { key, expect, value: Some(sealed) });
+        opened.committer.commit(change).await?;
+        Ok(answer)
+    }
+}
+
+fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}

@@ -1,0 +1,347 @@
+//! What exists while the vault is unsealed, and the one check-and-note that every operation begins with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+
+use keys::{Gate, Group, GroupSet, Hierarchy, Id, KeysError, Permit, Rows, RowsError, SubjectKeys};
+use parking_lot::{Mutex, RwLock};
+use quick_cache::sync::Cache;
+
+use crate::audit::{Entry, Mode, Note, Outcome, Receipt, Trail};
+use crate::auth::Registry;
+use crate::model::caller::{Caller, Operation};
+use crate::model::code::Code;
+use crate::model::ids::{DecisionId, SubjectId, TenantId};
+use crate::model::time::Clock;
+use crate::policy::{self, Allowed, Ask, Denied, Facts, SubjectFacts, SubjectState};
+use crate::store::layout::RowKey;
+use crate::store::{Store, StoreError};
+use crate::tenant::Tenant;
+
+use super::call::{Call, Refused};
+use super::committer::{refused, trail_refused};
+use super::rows::{SubjectRow, unpack};
+
+/// What stands as the policy version of entries that no tenant's policy decided.
+pub(crate) const OWN: &str = "vault";
+
+/// Everything that the operations share. It holds keys, so it is dropped when the vault is sealed.
+pub(crate) struct Core {
+    pub(crate) vault: Id,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) hierarchy: Arc<Hierarchy>,
+    pub(crate) gate: Gate,
+    pub(crate) trail: Trail,
+    pub(crate) reads: Mode,
+    pub(crate) registry: Registry,
+    pub(crate) tenants: HashMap<TenantId, Arc<Tenant>>,
+    pub(crate) clock: Clock,
+    pub(crate) people: People,
+    pub(crate) epoch_since: RwLock<jiff::Timestamp>,
+    /// Batches committed since the store was made.
+    pub(crate) commits: AtomicU64,
+}
+
+/// The key trees' view of the store.
+pub(crate) struct TreeRows<'a>(pub(crate) &'a dyn Store);
+
+impl Rows for TreeRows<'_> {
+    fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, RowsError> {
+        self.0.row(key).map_err(|_: StoreError| RowsError("reading a row of the tree"))
+    }
+
+    fn tree_rows(&self, each: &mut dyn FnMut(&[u8], &[u8])) -> Result<(), RowsError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let page = self.0.scan(b"n", after.as_deref(), 1_000).map_err(|_| RowsError("scanning the tree"))?;
+            let Some((last, _)) = page.last() else { return Ok(()) };
+            after = Some(last.clone());
+            page.iter().for_each(|(key, value)| each(key, value));
+        }
+    }
+}
+
+/// A subject whose keys are open: what the decision needs to know, and the keys behind it.
+pub(crate) struct Person {
+    pub(crate) id: SubjectId,
+    pub(crate) keys: Arc<SubjectKeys>,
+    pub(crate) row: SubjectRow,
+    pub(crate) tag: [u8; 16],
+    /// How many destructions there had been when the keys were opened.
+    pub(crate) as_of: u64,
+}
+
+impl Person {
+    /// What the guards need to know.
+    pub(crate) fn facts(&self) -> SubjectFacts<'_> {
+        SubjectFacts {
+            tenant: TenantId::from_bytes(self.row.tenant),
+            class: &self.row.class,
+            state: SubjectState::Active,
+            jurisdiction: &self.row.jurisdiction,
+        }
+    }
+
+    /// The groups whose keys live.
+    pub(crate) fn alive(&self) -> crate::model::purpose::GroupSet {
+        crate::model::purpose::GroupSet::from_bits(self.keys.groups().bits())
+    }
+}
+
+/// A bounded cache of persons. Loading holds the shared lock, forgetting the exclusive one, so that nobody puts back
+/// what a change has just made old.
+pub(crate) struct People {
+    cache: Cache<Id, Arc<Person>>,
+    loading: RwLock<()>,
+    destroyed: Mutex<Destroyed>,
+}
+
+/// Which subjects lost keys, and when, counted in transitions: what was prepared with older keys is refused as stale.
+#[derive(Default)]
+struct Destroyed {
+    count: u64,
+    /// Below this nothing is remembered one by one.
+    floor: u64,
+    last: HashMap<Id, u64>,
+}
+
+/// Subjects remembered one by one before the floor is raised.
+const REMEMBERED: usize = 65_536;
+
+impl People {
+    pub(crate) fn new(subjects: usize) -> Self {
+        Self { cache: Cache::new(subjects), loading: RwLock::new(()), destroyed: Mutex::default() }
+    }
+
+    pub(crate) fn forget(&self, subjects: &[Id]) {
+        if subjects.is_empty() {
+            return;
+        }
+        let _alone = self.loading.write();
+        for subject in subjects {
+            self.cache.remove(subject);
+        }
+    }
+
+    /// Notes that these subjects lost keys.
+    pub(crate) fn destroyed(&self, subjects: &[Id]) {
+        let _alone = self.loading.write();
+        let mut destroyed = self.destroyed.lock();
+        destroyed.count += 1;
+        let count = destroyed.count;
+        for subject in subjects {
+            self.cache.remove(subject);
+            destroyed.last.insert(*subject, count);
+        }
+        if destroyed.last.len() > REMEMBERED {
+            destroyed.last.clear();
+            destroyed.floor = count;
+            self.cache.clear();
+        }
+    }
+
+    /// Whether keys that were opened at `as_of` are still the subject's.
+    pub(crate) fn is_current(&self, subject: &Id, as_of: u64) -> bool {
+        let destroyed = self.destroyed.lock();
+        as_of >= destroyed.floor && destroyed.last.get(subject).is_none_or(|last| *last <= as_of)
+    }
+
+    fn count(&self) -> u64 {
+        self.destroyed.lock().count
+    }
+}
+
+impl Core {
+    pub(crate) fn rows(&self) -> TreeRows<'_> {
+        TreeRows(self.store.as_ref())
+    }
+
+    /// The published configuration of the caller's controller.
+    pub(crate) fn tenant(&self, caller: &Caller) -> Result<Arc<Tenant>, Refused> {
+        self.tenants.get(&caller.tenant).cloned().ok_or(Code::NotFound.into())
+    }
+
+    /// The subject with open keys, or `None` when there is no such subject (any more).
+    pub(crate) fn person(&self, tenant: &Tenant, id: SubjectId) -> Result<Option<Arc<Person>>, Refused> {
+        if let Some(person) = self.people.cache.get(id.bytes()) {
+            return Ok((person.row.tenant == *tenant.id().bytes()).then_some(person));
+        }
+        let _loading = self.people.loading.read();
+        let Some(keys) = self.hierarchy.subject(&self.rows(), id.bytes()).map_err(keys_refused)? else { return Ok(None) };
+        let key = RowKey::Subject(id).bytes();
+        let Some(sealed) = self.store.row(&key).map_err(refused)? else { return Ok(None) };
+        let plain = keys.open_row(&key, &sealed).map_err(keys_refused)?;
+        let row: SubjectRow = unpack(plain.bytes())?;
+        let tag = keys.tag(&row.tenant);
+        let person = Arc::new(Person { id, keys, row, tag, as_of: self.people.count() });
+        self.people.cache.insert(*id.bytes(), person.clone());
+        Ok((person.row.tenant == *tenant.id().bytes()).then_some(person))
+    }
+
+    /// Whether the subject was erased here (a tombstone says so without naming it).
+    pub(crate) fn was_erased(&self, tenant: &Tenant, id: SubjectId) -> Result<bool, Refused> {
+        let key = self.tombstone(tenant.id().bytes(), id.bytes());
+        Ok(self.store.row(&key).map_err(refused)?.is_some())
+    }
+
+    /// The tombstone's key: SHA-256 over vault, tenant and the random subject id, so that it leads back to nobody.
+    pub(crate) fn tombstone(&self, tenant: &Id, subject: &Id) -> Vec<u8> {
+        let digest = keys::digest::sha256(&[b"pv1/tombstone", &self.vault, tenant, subject]);
+        RowKey::Tombstone(first16(&digest)).bytes()
+    }
+
+    /// What every decision begins with.
+    pub(crate) fn facts<'a>(&self, tenant: &'a Tenant) -> Facts<'a> {
+        Facts { trail: !self.trail.is_poisoned(), ..Facts::of(tenant) }
+    }
+
+    /// An entry for this call, not yet in the trail.
+    pub(crate) fn entry(&self, call: &Call, operation: Operation, outcome: Outcome) -> Result<Entry, Refused> {
+        let version = self.tenants.get(&call.caller.tenant).map_or("", |tenant| tenant.version());
+        let mut entry = Entry::new(self.clock.now(), decision()?, operation.text(), outcome, version);
+        entry.caller = Some(call.caller.id);
+        entry.token = Some(call.caller.token);
+        entry.purpose = call.purpose.clone();
+        Ok(entry)
+    }
+
+    /// An entry for something that the vault itself does.
+    pub(crate) fn event(&self, name: &'static str, outcome: Outcome, note: Note) -> Result<Entry, Refused> {
+        Ok(Entry { note, ..Entry::new(self.clock.now(), decision()?, name, outcome, OWN) })
+    }
+
+    /// Decides. A refusal is noted in the trail before it is answered; an allowance is noted by whoever goes on.
+    pub(crate) fn decide<'a>(
+        &self,
+        call: &'a Call,
+        operation: Operation,
+        facts: &Facts<'a>,
+        tag: Option<[u8; 16]>,
+    ) -> Result<Allowed<'a>, Refused> {
+        let ask = Ask { caller: &call.caller, operation, purpose: call.purpose.as_deref(), now: self.clock.now() };
+        policy::decide(&ask, facts).map_err(|denied| self.deny(call, operation, &denied, tag))
+    }
+
+    /// Notes a refusal and turns it into an answer. A trail that cannot be written is the stronger refusal.
+    pub(crate) fn deny(&self, call: &Call, operation: Operation, denied: &Denied, tag: Option<[u8; 16]>) -> Refused {
+        self.note_refusal(call, operation, denied.code, Some(denied.guard), denied.shown_guard(), tag)
+    }
+
+    /// A refusal by the vault itself, outside the guards (no such object, wrong state…), noted like any other.
+    pub(crate) fn refuse(&self, call: &Call, operation: Operation, code: Code, tag: Option<[u8; 16]>) -> Refused {
+        self.note_refusal(call, operation, code, None, None, tag)
+    }
+
+    fn note_refusal(
+        &self,
+        call: &Call,
+        operation: Operation,
+        code: Code,
+        guard: Option<&'static str>,
+        shown: Option<&'static str>,
+        tag: Option<[u8; 16]>,
+    ) -> Refused {
+        let outcome = Outcome::Refused { guard: guard.map(Into::into), code };
+        let mut entry = match self.entry(call, operation, outcome) {
+            Ok(entry) => entry,
+            Err(refused) => return refused,
+        };
+        entry.tag = tag;
+        // A purpose outside the published policy is the caller's own text: it does not go into the trail.
+        let published =
+            |purpose: &String| self.tenants.get(&call.caller.tenant).is_some_and(|tenant| tenant.purpose(purpose).is_some());
+        entry.purpose = entry.purpose.filter(published);
+        let purpose = entry.purpose.clone();
+        let decision = entry.decision;
+        match self.trail.append(&[entry]) {
+            Ok(_) => Refused { decision: Some(decision), guard: shown, purpose, ..code.into() },
+            Err(error) => trail_refused(error),
+        }
+    }
+
+    /// Nothing here for this caller; or, to one who may know, that it was erased. The other guards come first: who may
+    /// not ask at all learns nothing from the answer.
+    pub(crate) fn missing(&self, call: &Call, operation: Operation, tenant: &Tenant, id: SubjectId) -> Refused {
+        let erased = match self.was_erased(tenant, id) {
+            Ok(erased) => erased,
+            Err(refused) => return refused,
+        };
+        let gone = SubjectFacts { tenant: tenant.id(), class: "", state: SubjectState::Erased, jurisdiction: "" };
+        let facts = Facts { subject: erased.then_some(&gone), ..self.facts(tenant) };
+        match self.decide(call, operation, &facts, None) {
+            Err(refused) => refused,
+            Ok(_) => self.refuse(call, operation, Code::NotFound, None),
+        }
+    }
+
+    /// The second half of check-and-note: the entry of an allowed read becomes durable (as `trail.reads` has it), and
+    /// only then is there something that can make permits.
+    pub(crate) async fn admit(&self, allowed: &Allowed<'_>, entry: Entry) -> Result<Admitted<'_>, Refused> {
+        let decision = entry.decision;
+        let fields: Vec<u16> = allowed.fields().iter().collect();
+        let ticket = self.trail.append(&[entry]).map_err(trail_refused)?;
+        let receipt = self.trail.released(ticket, self.reads).await.map_err(trail_refused)?;
+        Ok(Admitted { gate: &self.gate, fields, _receipt: receipt, decision })
+    }
+}
+
+/// An allowance whose entry is in the trail: the only thing that permits are made from.
+pub(crate) struct Admitted<'a> {
+    gate: &'a Gate,
+    fields: Vec<u16>,
+    /// The proof that the entry is in the trail.
+    _receipt: Receipt,
+    pub(crate) decision: DecisionId,
+}
+
+impl Admitted<'_> {
+    /// A permit to open one subject's fields through one group's key.
+    pub(crate) fn permit(&self, subject: SubjectId, group: Group) -> Permit {
+        self.gate.permit(*subject.bytes(), group, Some(self.fields.clone()), *self.decision.bytes())
+    }
+
+    /// A permit over every field of one record, for taking it from one version to the next. Nothing it opens is released.
+    pub(crate) fn permit_whole(&self, subject: SubjectId, group: Group) -> Permit {
+        self.gate.permit(*subject.bytes(), group, None, *self.decision.bytes())
+    }
+}
+
+/// A fresh decision id.
+pub(crate) fn decision() -> Result<DecisionId, Refused> {
+    fresh().map(DecisionId::from_bytes)
+}
+
+/// 128 random bits.
+pub(crate) fn fresh() -> Result<Id, Refused> {
+    keys::random::bytes::<16>().map_err(keys_refused)
+}
+
+/// The first half of a digest.
+pub(crate) fn first16(digest: &[u8; 32]) -> Id {
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    id
+}
+
+/// The code for a failure of the keys.
+pub(crate) fn keys_refused(error: KeysError) -> Refused {
+    match error {
+        KeysError::Destroyed => Code::KeyDestroyed.into(),
+        KeysError::WrongPassphrase => Code::WrongPassphrase.into(),
+        other => {
+            tracing::error!(error = %other, "a key or a row did not open");
+            Code::Internal.into()
+        }
+    }
+}
+
+/// A group as the keys count it: the same number.
+pub(crate) fn key_group(group: crate::model::purpose::Group) -> Result<Group, Refused> {
+    Group::new(group.number()).ok_or(Code::Internal.into())
+}
+
+/// A set of groups as the keys count them.
+pub(crate) fn key_groups(groups: crate::model::purpose::GroupSet) -> GroupSet {
+    GroupSet::from_bits(groups.bits()).unwrap_or(GroupSet::EMPTY)
+}

@@ -1,0 +1,117 @@
+//! The certificate: made once the old epoch is gone, held by the trail, provable to anybody with the public key.
+
+use jiff::Timestamp;
+
+use crate::audit::certificate::{Certificate, DestroyedKey, FORMAT, Times, VERSION};
+use crate::audit::{Note, Outcome};
+use crate::model::code::Code;
+use crate::model::ids::{DecisionId, ErasureId, TenantId, VaultId};
+use crate::model::purpose::GroupSet;
+use crate::model::wire::{ErasureState, Scope};
+use crate::store::layout::RowKey;
+
+use super::super::call::Refused;
+use super::super::committer::{Draft, settle, trail_refused};
+use super::super::core::Core;
+use super::super::rows::ErasureRow;
+use super::selftest;
+
+/// Entries that may stand between the place where the certificate was expected in the trail and where it is.
+const FURTHEST: u64 = 100_000;
+
+/// Old rows of the key trees that the self-test tries to open.
+pub(crate) type Replaced = Vec<(Vec<u8>, Vec<u8>)>;
+
+/// Tests, states and keeps: gives the row in state `sealed`, with its certificate. Runs on the committer's thread, or
+/// before it starts.
+pub(crate) fn certify(core: &Core, id: ErasureId, mut row: ErasureRow, replaced: &Replaced) -> Result<ErasureRow, Refused> {
+    let now = core.clock.now();
+    // No recipient is known to this version, so nobody is left to be told.
+    row.reach(ErasureState::Propagated, now);
+    row.reach(ErasureState::Sealed, now);
+    let certificate = state(core, id, &row, replaced)?;
+    let note = certificate.note().map_err(|_| Code::Internal)?;
+    let text = certificate.canonical().ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Code::Internal)?;
+    let mut entry = core.event("certificate", Outcome::Done, note)?;
+    entry.tag = Some(row.tag);
+    row.certificate = Some(text);
+    row.near = core.trail.size();
+    row.decision = Some(*entry.decision.bytes());
+    row.subject = None;
+    row.records.clear();
+    let mut draft = Draft::new(core);
+    draft.note(&mut entry, RowKey::Erasure(id).bytes(), false, Some(super::seal(core, id, &row)?))?;
+    settle(core, &mut draft, &[entry])?;
+    Ok(row)
+}
+
+fn state(core: &Core, id: ErasureId, row: &ErasureRow, replaced: &Replaced) -> Result<Certificate, Refused> {
+    let at = |state: ErasureState| row.reached(state);
+    let must = |state: ErasureState| at(state).unwrap_or(Timestamp::UNIX_EPOCH);
+    let tenant = core.tenants.get(&TenantId::from_bytes(row.tenant));
+    let scope = row.scope()?;
+    let groups = match (scope, tenant) {
+        (Scope::Groups, Some(tenant)) => tenant.group_names(GroupSet::from_bits(row.groups)),
+        _ => Vec::new(),
+    };
+    let epoch = row.epoch_closed.unwrap_or(0);
+    let dropped = |id: String| DestroyedKey { id, method: "dropped-and-epoch-closed".into() };
+    let mut keys = match scope {
+        Scope::Subject => vec![dropped("subject".into())],
+        Scope::Groups => groups.iter().map(|group| dropped(format!("group:{group}"))).collect(),
+        Scope::Records => vec![dropped(format!("records:{}", row.records.len().max(1)))],
+    };
+    if row.aliases > 0 {
+        keys.push(dropped(format!("aliases:{}", row.aliases)));
+    }
+    keys.push(DestroyedKey { id: format!("epoch:{epoch}"), method: "overwritten-in-place".into() });
+    Ok(Certificate {
+        format: FORMAT.into(),
+        version: VERSION,
+        vault: VaultId::from_bytes(core.vault),
+        erasure: id,
+        cause: row.cause()?,
+        scope,
+        groups,
+        times: Times {
+            requested: must(ErasureState::Requested),
+            verified: at(ErasureState::Verified),
+            approved: at(ErasureState::Approved),
+            unlinked: must(ErasureState::Unlinked),
+            propagated: must(ErasureState::Propagated),
+            sealed: must(ErasureState::Sealed),
+        },
+        epochs_closed: vec![epoch],
+        keys,
+        algorithm: "AES-256-GCM with HKDF-SHA-256 per wrap and per row".into(),
+        counts: row.counts.iter().map(|count| (count.category.clone(), count.count)).collect(),
+        kept: Vec::new(),
+        recipients: Vec::new(),
+        backups: Vec::new(),
+        self_test: selftest::run(core, row, replaced)?,
+        assurance: core.hierarchy.assurance().word().into(),
+        policy_version: tenant.map_or_else(String::new, |tenant| tenant.version().to_owned()),
+        subject_tag: hex(&row.tag),
+        claim_sha256: row.claim_sha256.map_or_else(String::new, |digest| hex(&digest)),
+    })
+}
+
+/// The tlog proof of a sealed erasure's certificate, under the newest checkpoint.
+pub(super) fn proof(core: &Core, row: &ErasureRow) -> Result<String, Refused> {
+    let decision = DecisionId::from_bytes(row.decision.ok_or(Code::Internal)?);
+    let mut at = row.near;
+    while at < row.near + FURTHEST {
+        let page = core.trail.entries(at, 64).map_err(trail_refused)?;
+        let Some((last, _)) = page.last() else { break };
+        at = last + 1;
+        let found = page.iter().find(|(_, entry)| entry.decision == decision && matches!(entry.note, Note::Certificate { .. }));
+        if let Some((index, _)) = found {
+            return core.trail.proof(*index).map_err(trail_refused);
+        }
+    }
+    Err(Code::Internal.into())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

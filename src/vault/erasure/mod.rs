@@ -1,0 +1,238 @@
+//! openErasure, approveErasure and getErasure: from a request to a certificate.
+
+pub(crate) mod certify;
+pub(crate) mod sealing;
+mod selftest;
+
+use crate::audit::Outcome;
+use crate::model::caller::Operation;
+use crate::model::code::Code;
+use crate::model::ids::{CallerId, ErasureId, RecordId, SubjectId};
+use crate::model::wire::{ErasureState, ErasureView, OpenErasure, Scope};
+use crate::policy::{Facts, Second};
+use crate::store::layout::RowKey;
+
+use super::call::{Answer, Call, Refused};
+use super::committer::{Change, Expect, RowChange, refused};
+use super::core::{Core, fresh, key_groups, keys_refused};
+use super::idempotency::{self, Begun, Owner};
+use super::lifecycle::Vault;
+use super::rows::{ErasureRow, RecordRef, pack, time, unpack};
+use sealing::{Shredding, Target};
+
+pub(crate) use certify::certify;
+
+/// Records that one erasure may name.
+const MOST_RECORDS: usize = 1_000;
+
+impl Vault {
+    /// openErasure. Nothing is destroyed yet: that is the second person's act.
+    pub async fn open_erasure(&self, call: &Call, body: OpenErasure) -> Result<Answer, Refused> {
+        let operation = Operation::OpenErasure;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
+            Begun::Again(answer) => return Ok(answer),
+            Begun::First(held) => Some(held),
+            Begun::Plain => None,
+        };
+        let tenant = core.tenant(&call.caller)?;
+        let Some(person) = core.person(&tenant, body.subject)? else {
+            return Err(core.missing(call, operation, &tenant, body.subject));
+        };
+        let about = person.facts();
+        core.decide(call, operation, &Facts { subject: Some(&about), ..core.facts(&tenant) }, Some(person.tag))?;
+        let invalid = |pointer: &str| {
+            let refused = core.refuse(call, operation, Code::InvalidBody, Some(person.tag));
+            Refused { pointer: Some(pointer.to_owned()), ..refused }
+        };
+        let fits = match body.scope {
+            Scope::Subject => body.groups.is_empty() && body.records.is_empty(),
+            Scope::Groups => !body.groups.is_empty() && body.records.is_empty(),
+            Scope::Records => body.groups.is_empty() && (1..=MOST_RECORDS).contains(&body.records.len()),
+        };
+        if !fits {
+            return Err(invalid("/scope"));
+        }
+        let mut groups = crate::model::purpose::GroupSet::EMPTY;
+        for (place, name) in body.groups.iter().enumerate() {
+            let group = tenant.group(name).ok_or_else(|| invalid(&format!("/groups/{place}")))?;
+            groups.insert(group);
+        }
+        for (place, record) in body.records.iter().enumerate() {
+            let key = RowKey::Record(body.subject, *record).bytes();
+            if core.store.row(&key).map_err(refused)?.is_none() {
+                return Err(invalid(&format!("/records/{place}")));
+            }
+        }
+        let id = ErasureId::from_bytes(fresh()?);
+        let now = core.clock.now();
+        let mut row = ErasureRow {
+            tenant: *tenant.id().bytes(),
+            state: 0,
+            scope: ErasureRow::scope_number(body.scope),
+            cause: ErasureRow::cause_number(body.cause),
+            subject: Some(*body.subject.bytes()),
+            groups: key_groups(groups).bits(),
+            records: body.records.iter().map(|record| RecordRef { id: *record.bytes() }).collect(),
+            opener: *call.caller.id.bytes(),
+            approver: None,
+            tag: person.tag,
+            reached: Vec::new(),
+            claim_sha256: None,
+            epoch_closed: None,
+            counts: Vec::new(),
+            certificate: None,
+            near: 0,
+            aliases: 0,
+            decision: None,
+        };
+        row.reach(ErasureState::Requested, now);
+        let mut entry = core.entry(call, operation, Outcome::Allowed)?;
+        entry.tag = Some(person.tag);
+        let answer = Answer {
+            decision: Some(entry.decision),
+            made: true,
+            body: Some(view(core, id, &row, None)?),
+            location: Some(format!("/v1/erasures/{id}")),
+            etag: None,
+        };
+        let mut change = Change { entries: vec![entry], ..Change::default() };
+        change.rows.push(RowChange {
+            key: RowKey::Erasure(id).bytes(),
+            expect: Expect::Fresh,
+            value: Some(seal(core, id, &row)?),
+        });
+        if let Some(held) = held {
+            change.rows.push(held.keep(core, &Owner::Vault, &answer)?);
+        }
+        opened.committer.commit(change).await?;
+        Ok(answer)
+    }
+
+    /// approveErasure: by another person than the one who opened it. It is answered when the erasure is sealed.
+    pub async fn approve_erasure(&self, call: &Call, id: ErasureId) -> Result<Answer, Refused> {
+        let operation = Operation::ApproveErasure;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
+            Begun::Again(answer) => return Ok(answer),
+            Begun::First(held) => Some(held),
+            Begun::Plain => None,
+        };
+        let tenant = core.tenant(&call.caller)?;
+        let found = load(core, id)?.filter(|(_, row)| row.tenant == *tenant.id().bytes());
+        let second = found.as_ref().map_or(Second::None, |(_, row)| Second::OpenedBy(CallerId::from_bytes(row.opener)));
+        core.decide(call, operation, &Facts { second, ..core.facts(&tenant) }, found.as_ref().map(|(_, row)| row.tag))?;
+        let Some((bytes, row)) = found else { return Err(core.refuse(call, operation, Code::NotFound, None)) };
+        let (ErasureState::Requested, Some(subject)) = (row.state()?, row.subject) else {
+            return Err(core.refuse(call, operation, Code::StateConflict, Some(row.tag)));
+        };
+        let target = match row.scope()? {
+            Scope::Subject => Target::Subject { subject },
+            Scope::Groups => Target::Groups { subject, groups: row.groups },
+            Scope::Records => Target::Records { subject, records: row.records.iter().map(|record| record.id).collect() },
+        };
+        let claim = keys::random::bytes::<32>().map_err(keys_refused)?;
+        let claim = crate::auth::token_text(&claim).replacen(crate::auth::TOKEN_PREFIX, CLAIM_PREFIX, 1);
+        let mut entry = core.entry(call, operation, Outcome::Allowed)?;
+        entry.tag = Some(row.tag);
+        let decision = entry.decision;
+        let job = sealing::Job {
+            id,
+            stored: bytes,
+            approver: *call.caller.id.bytes(),
+            claim_sha256: keys::digest::sha256(&[claim.as_bytes()]),
+            row,
+        };
+        let (shredding, sealed) = Shredding::new(entry, target, Some(job));
+        opened.committer.shred(shredding)?;
+        let row = sealed.await.map_err(|_| Refused::from(Code::Sealed))??.ok_or(Code::Internal)?;
+        let answer = Answer { decision: Some(decision), body: Some(view(core, id, &row, Some(claim))?), ..Answer::default() };
+        if let Some(held) = held {
+            // The claim code is shown once: what is kept for a repetition is the answer without it.
+            let again = Answer { decision: Some(decision), body: Some(view(core, id, &row, None)?), ..Answer::default() };
+            let mut change = Change::noting(core.event("keepAnswer", Outcome::Done, crate::audit::Note::None)?);
+            change.rows.push(held.keep(core, &Owner::Vault, &again)?);
+            opened.committer.commit(change).await?;
+        }
+        Ok(answer)
+    }
+
+    /// getErasure: the state, and once sealed the certificate with its proof.
+    pub async fn erasure(&self, call: &Call, id: ErasureId) -> Result<Answer, Refused> {
+        let operation = Operation::GetErasure;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        let found = load(core, id)?.filter(|(_, row)| row.tenant == *tenant.id().bytes());
+        let own = found.as_ref().is_some_and(|(_, row)| row.opener == *call.caller.id.bytes());
+        let facts = Facts { own, ..core.facts(&tenant) };
+        let allowed = core.decide(call, operation, &facts, found.as_ref().map(|(_, row)| row.tag))?;
+        let Some((_, row)) = found else { return Err(core.refuse(call, operation, Code::NotFound, None)) };
+        let mut entry = core.entry(call, operation, Outcome::Allowed)?;
+        entry.tag = Some(row.tag);
+        let admitted = core.admit(&allowed, entry).await?;
+        Ok(Answer { decision: Some(admitted.decision), body: Some(view(core, id, &row, None)?), ..Answer::default() })
+    }
+
+    /// getErasure for the holder of the claim code, who needs no other credentials.
+    pub async fn erasure_by_claim(&self, id: ErasureId, claim: &str) -> Result<Answer, Refused> {
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let digest = keys::digest::sha256(&[claim.as_bytes()]);
+        let holds = |row: &ErasureRow| row.claim_sha256.is_some_and(|known| keys::digest::same(&known, &digest));
+        let Some((_, row)) = load(core, id)?.filter(|(_, row)| holds(row)) else { return Err(Code::NotFound.into()) };
+        let mut entry = core.event(Operation::GetErasure.text(), Outcome::Allowed, crate::audit::Note::None)?;
+        entry.tag = Some(row.tag);
+        let decision = entry.decision;
+        let ticket = core.trail.append(&[entry]).map_err(super::committer::trail_refused)?;
+        let _receipt = core.trail.released(ticket, core.reads).await.map_err(super::committer::trail_refused)?;
+        Ok(Answer { decision: Some(decision), body: Some(view(core, id, &row, None)?), ..Answer::default() })
+    }
+}
+
+/// What a claim code begins with.
+const CLAIM_PREFIX: &str = "claim_";
+
+/// The stored bytes and the row of an erasure.
+pub(crate) fn load(core: &Core, id: ErasureId) -> Result<Option<(Vec<u8>, ErasureRow)>, Refused> {
+    let key = RowKey::Erasure(id).bytes();
+    let Some(bytes) = core.store.row(&key).map_err(refused)? else { return Ok(None) };
+    let plain = core.hierarchy.open_row(&key, &bytes).map_err(keys_refused)?;
+    let row = unpack(plain.bytes())?;
+    Ok(Some((bytes, row)))
+}
+
+/// The bytes that keep an erasure.
+pub(crate) fn seal(core: &Core, id: ErasureId, row: &ErasureRow) -> Result<Vec<u8>, Refused> {
+    core.hierarchy.seal_row(&RowKey::Erasure(id).bytes(), &pack(row)?).map_err(keys_refused)
+}
+
+fn view(core: &Core, id: ErasureId, row: &ErasureRow, claim_code: Option<String>) -> Result<Vec<u8>, Refused> {
+    let certificate = match &row.certificate {
+        Some(text) => Some(serde_json::from_str(text).map_err(|_| Code::Internal)?),
+        None => None,
+    };
+    let view = ErasureView {
+        id,
+        state: row.state()?,
+        scope: row.scope()?,
+        cause: row.cause()?,
+        opened_at: time(row.reached.first().copied().flatten().unwrap_or(0)),
+        claim_code,
+        proof: if certificate.is_some() { Some(certify::proof(core, row)?) } else { None },
+        certificate,
+    };
+    serde_json::to_vec(&view).map_err(|_| Code::Internal.into())
+}
+
+/// The ids, for the certificate and the self-test.
+pub(crate) fn record_ids(row: &ErasureRow) -> Vec<RecordId> {
+    row.records.iter().map(|record| RecordId::from_bytes(record.id)).collect()
+}
+
+/// The subject, while the row still has it.
+pub(crate) fn subject_of(row: &ErasureRow) -> Option<SubjectId> {
+    row.subject.map(SubjectId::from_bytes)
+}

@@ -1,0 +1,353 @@
+//! From approved to sealed, on the committer's thread: one epoch transition for everything that waits (KEYS §3).
+//!
+//! 1. The keyring gets the new epoch's key beside the old one's.
+//! 2. The trail gets the entries, durably; then one atomic batch removes rows and aliases, writes the re-keyed tree and
+//!    moves each erasure to `unlinked`, durably.
+//! 3. The old epoch's key is overwritten. From here on nobody opens a leftover: sealed.
+//! 4. The vault tries every way back and issues the certificate.
+//!
+//! A process that ends before 2 has changed nothing; one that ends after 2 finishes 3 and 4 at its next start.
+
+use std::collections::{BTreeMap, HashSet};
+
+use keys::{Group, GroupSet, Id, Shred, Transition};
+use tokio::sync::oneshot;
+
+use crate::audit::{Entry, Note, Outcome};
+use crate::model::code::Code;
+use crate::model::ids::{ErasureId, RecordId, SubjectId};
+use crate::model::wire::ErasureState;
+use crate::store::layout::{self, RecordHead, RecordRow, RowKey, Wrap, prefix};
+
+use super::super::call::Refused;
+use super::super::committer::{Draft, refused, settle};
+use super::super::core::{Core, key_groups, keys_refused};
+use super::super::records::{label_context, whole, wrapped};
+use super::super::rows::{CountRow, ErasureRow, LabelRow, SubjectRow, unpack};
+use super::certify;
+
+/// What is to be destroyed.
+pub(crate) enum Target {
+    /// Every key of a subject, and its aliases.
+    Subject { subject: Id },
+    /// Some groups' keys.
+    Groups { subject: Id, groups: u32 },
+    /// Some records' keys.
+    Records { subject: Id, records: Vec<Id> },
+    /// Nothing but the epoch.
+    Epoch,
+}
+
+/// The erasure behind a destruction.
+pub(crate) struct Job {
+    pub(crate) id: ErasureId,
+    /// The row as the approver saw it; another state by now refuses.
+    pub(crate) stored: Vec<u8>,
+    pub(crate) approver: Id,
+    pub(crate) claim_sha256: [u8; 32],
+    pub(crate) row: ErasureRow,
+}
+
+type Reply = oneshot::Sender<Result<Option<ErasureRow>, Refused>>;
+
+/// A destruction and who waits for it.
+pub(crate) struct Shredding {
+    entry: Entry,
+    target: Target,
+    job: Option<Job>,
+    reply: Reply,
+}
+
+impl Shredding {
+    /// A destruction that will be noted by `entry`, and where its outcome comes from.
+    pub(crate) fn new(
+        entry: Entry,
+        target: Target,
+        job: Option<Job>,
+    ) -> (Self, oneshot::Receiver<Result<Option<ErasureRow>, Refused>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { entry, target, job, reply }, answer)
+    }
+
+    fn subject(&self) -> Option<Id> {
+        match &self.target {
+            Target::Subject { subject } | Target::Groups { subject, .. } | Target::Records { subject, .. } => Some(*subject),
+            Target::Epoch => None,
+        }
+    }
+}
+
+/// What one destruction does to rows and keys.
+#[derive(Default)]
+struct Plan {
+    shreds: Vec<Shred>,
+    removed: Vec<Vec<u8>>,
+    /// Records that lose wraps: key, row, groups whose wrap goes.
+    narrowed: Vec<(Vec<u8>, RecordRow, GroupSet)>,
+    /// Records whose wraps move to new group keys.
+    moved: Vec<(Vec<u8>, Id, RecordRow, GroupSet)>,
+    tombstone: Option<Vec<u8>>,
+    counts: BTreeMap<String, u64>,
+    aliases: u32,
+}
+
+/// Carries out everything that waits; two destructions of one subject take two transitions.
+pub(crate) fn shred_all(core: &Core, mut waiting: Vec<Shredding>) {
+    while !waiting.is_empty() {
+        let mut subjects = HashSet::new();
+        let (now, later): (Vec<_>, Vec<_>) =
+            waiting.into_iter().partition(|shredding| shredding.subject().is_none_or(|subject| subjects.insert(subject)));
+        round(core, now);
+        waiting = later;
+    }
+}
+
+fn round(core: &Core, waiting: Vec<Shredding>) {
+    let mut planned = Vec::with_capacity(waiting.len());
+    for shredding in waiting {
+        match plan(core, &shredding) {
+            Ok(plan) => planned.push((shredding, plan)),
+            Err(refused) => {
+                let _ = shredding.reply.send(Err(refused));
+            }
+        }
+    }
+    if planned.is_empty() {
+        return;
+    }
+    match transition(core, &mut planned) {
+        Ok(replaced) => {
+            for (shredding, _) in planned {
+                let outcome = match shredding.job {
+                    Some(job) => certify::certify(core, job.id, job.row, &replaced).map(Some),
+                    None => Ok(None),
+                };
+                let _ = shredding.reply.send(outcome);
+            }
+        }
+        Err(refused) => {
+            for (shredding, _) in planned {
+                let _ = shredding.reply.send(Err(refused.clone()));
+            }
+        }
+    }
+}
+
+fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<certify::Replaced, Refused> {
+    let shreds: Vec<Shred> = planned.iter_mut().flat_map(|(_, plan)| std::mem::take(&mut plan.shreds)).collect();
+    let transition = core.hierarchy.begin(&core.rows(), &shreds).map_err(keys_refused)?;
+    let mut replaced = Vec::with_capacity(transition.writes().len());
+    for write in transition.writes() {
+        if let Some(old) = core.store.row(&write.key).map_err(refused)? {
+            replaced.push((write.key.clone(), old));
+        }
+    }
+    if let Err(refused) = unlink(core, planned, &transition) {
+        if let Err(error) = core.hierarchy.abandon(transition) {
+            tracing::error!(error = %error, "the unused epoch key could not be overwritten; the next start does it");
+        }
+        return Err(refused);
+    }
+    let subjects: Vec<Id> = planned.iter().filter_map(|(shredding, _)| shredding.subject()).collect();
+    core.people.destroyed(&subjects);
+    core.hierarchy.finish(transition).map_err(keys_refused)?;
+    *core.epoch_since.write() = core.clock.now();
+    Ok(replaced)
+}
+
+/// Step 2: the entries and the batch.
+fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transition) -> Result<(), Refused> {
+    let mut draft = Draft::new(core);
+    let mut entries = Vec::with_capacity(planned.len() + 1);
+    let (closed, opened) = (core.hierarchy.epoch(), transition.epoch());
+    for (shredding, plan) in planned.iter_mut() {
+        let mut entry = shredding.entry.clone();
+        for key in &plan.removed {
+            draft.note(&mut entry, key.clone(), false, None)?;
+        }
+        for (key, row, lost) in &plan.narrowed {
+            let mut row = row.clone();
+            row.wraps.retain(|wrap| Group::new(wrap.group).is_none_or(|group| !lost.contains(group)));
+            put_record(&mut draft, &mut entry, key, &row)?;
+        }
+        for (key, record, row, renewed) in &plan.moved {
+            let subject = shredding.subject().ok_or(Code::Internal)?;
+            let mut row = row.clone();
+            for wrap in &mut row.wraps {
+                rewrap(transition, &subject, record, renewed, wrap)?;
+            }
+            put_record(&mut draft, &mut entry, key, &row)?;
+        }
+        if let Some(tombstone) = &plan.tombstone {
+            let erased_at = core.clock.now().as_microsecond().to_be_bytes();
+            let sealed = core.hierarchy.seal_row(tombstone, &erased_at).map_err(keys_refused)?;
+            draft.note(&mut entry, tombstone.clone(), false, Some(sealed))?;
+        }
+        if let Some(job) = &mut shredding.job {
+            let now = core.clock.now();
+            for state in [ErasureState::Verified, ErasureState::Approved, ErasureState::Unlinked] {
+                job.row.reach(state, now);
+            }
+            job.row.approver = Some(job.approver);
+            job.row.claim_sha256 = Some(job.claim_sha256);
+            job.row.epoch_closed = Some(closed);
+            job.row.counts =
+                plan.counts.iter().map(|(category, count)| CountRow { category: category.clone(), count: *count }).collect();
+            job.row.aliases = plan.aliases;
+            draft.note(&mut entry, RowKey::Erasure(job.id).bytes(), false, Some(super::seal(core, job.id, &job.row)?))?;
+        }
+        entries.push(entry);
+    }
+    let mut tree = core.event("epoch", Outcome::Done, Note::Epoch { closed, opened })?;
+    for write in transition.writes() {
+        draft.note(&mut tree, write.key.clone(), false, write.value.clone())?;
+    }
+    entries.push(tree);
+    settle(core, &mut draft, &entries)
+}
+
+/// A record's own row in its new form; its overflow rows stay as they are.
+fn put_record(draft: &mut Draft<'_>, entry: &mut Entry, key: &[u8], row: &RecordRow) -> Result<(), Refused> {
+    let Some(RowKey::Record(subject, record)) = RowKey::parse(key) else { return Err(Code::Internal.into()) };
+    let rows = layout::split(&subject, &record, row).map_err(refused)?;
+    for (key, value) in rows {
+        draft.note(entry, key, false, Some(value))?;
+    }
+    Ok(())
+}
+
+fn rewrap(transition: &Transition, subject: &Id, record: &Id, renewed: &GroupSet, wrap: &mut Wrap) -> Result<(), Refused> {
+    let Some(group) = Group::new(wrap.group).filter(|group| renewed.contains(*group)) else { return Ok(()) };
+    let bytes = transition.rewrap(subject, record, group, &wrap.bytes).map_err(keys_refused)?;
+    wrap.bytes = bytes.try_into().map_err(|_| Code::Internal)?;
+    Ok(())
+}
+
+fn plan(core: &Core, shredding: &Shredding) -> Result<Plan, Refused> {
+    if let Some(job) = &shredding.job {
+        let current = core.store.row(&RowKey::Erasure(job.id).bytes()).map_err(refused)?;
+        if current.as_ref() != Some(&job.stored) {
+            return Err(Code::StateConflict.into());
+        }
+    }
+    let Some(subject) = shredding.subject() else { return Ok(Plan::default()) };
+    let Some(keys) = core.hierarchy.subject(&core.rows(), &subject).map_err(keys_refused)? else {
+        return Err(Code::Erased.into());
+    };
+    let mut plan = Plan::default();
+    match &shredding.target {
+        Target::Epoch => {}
+        Target::Subject { .. } => everything(core, &subject, &keys, &mut plan)?,
+        Target::Groups { groups, .. } => {
+            let groups = GroupSet::from_bits(*groups).ok_or(Code::Internal)?;
+            some_groups(core, &subject, &keys, groups, &mut plan)?;
+        }
+        Target::Records { records, .. } => some_records(core, &subject, &keys, records, &mut plan)?,
+    }
+    Ok(plan)
+}
+
+fn everything(core: &Core, subject: &Id, keys: &keys::SubjectKeys, plan: &mut Plan) -> Result<(), Refused> {
+    let id = SubjectId::from_bytes(*subject);
+    let key = RowKey::Subject(id).bytes();
+    let sealed = core.store.row(&key).map_err(refused)?.ok_or(Code::Erased)?;
+    let row: SubjectRow = unpack(keys.open_row(&key, &sealed).map_err(keys_refused)?.bytes())?;
+    plan.shreds.push(Shred::Subject(*subject));
+    plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, *subject)));
+    plan.aliases = row.aliases.len() as u32;
+    plan.tombstone = Some(core.tombstone(&row.tenant, subject));
+    for prefix in prefix::all_of(&id) {
+        each(core, &prefix, |key, value| {
+            if let Some(RowKey::Record(_, record)) = RowKey::parse(key) {
+                count(keys, &id, &record, value, &mut plan.counts)?;
+            }
+            plan.removed.push(key.to_vec());
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+fn some_groups(core: &Core, subject: &Id, keys: &keys::SubjectKeys, groups: GroupSet, plan: &mut Plan) -> Result<(), Refused> {
+    let id = SubjectId::from_bytes(*subject);
+    let dying = groups.intersection(keys.groups());
+    plan.shreds.push(Shred::Groups(*subject, dying));
+    each(core, &prefix::records(&id), |key, value| {
+        let Some(RowKey::Record(_, record)) = RowKey::parse(key) else { return Ok(()) };
+        let (row, wraps) = whole_row(core, &id, &record, value)?;
+        if wraps.intersection(dying).is_empty() {
+            return Ok(());
+        }
+        if wraps.without(dying).is_empty() {
+            count(keys, &id, &record, value, &mut plan.counts)?;
+            plan.removed.extend(layout::keys_of(&id, &record, value).map_err(refused)?);
+        } else {
+            plan.narrowed.push((key.to_vec(), row, dying));
+        }
+        Ok(())
+    })
+}
+
+fn some_records(core: &Core, subject: &Id, keys: &keys::SubjectKeys, records: &[Id], plan: &mut Plan) -> Result<(), Refused> {
+    let id = SubjectId::from_bytes(*subject);
+    let mut renewed = GroupSet::EMPTY;
+    for record in records {
+        let record = RecordId::from_bytes(*record);
+        let Some(value) = core.store.row(&RowKey::Record(id, record).bytes()).map_err(refused)? else {
+            return Err(Code::NotFound.into());
+        };
+        let (_, wraps) = whole_row(core, &id, &record, &value)?;
+        renewed = renewed.union(wraps);
+        count(keys, &id, &record, &value, &mut plan.counts)?;
+        plan.removed.extend(layout::keys_of(&id, &record, &value).map_err(refused)?);
+    }
+    plan.shreds.push(Shred::Renew(*subject, renewed.intersection(keys.groups())));
+    each(core, &prefix::records(&id), |key, value| {
+        let Some(RowKey::Record(_, record)) = RowKey::parse(key) else { return Ok(()) };
+        if records.contains(record.bytes()) {
+            return Ok(());
+        }
+        let (row, wraps) = whole_row(core, &id, &record, value)?;
+        if !wraps.intersection(renewed).is_empty() {
+            plan.moved.push((key.to_vec(), *record.bytes(), row, renewed));
+        }
+        Ok(())
+    })
+}
+
+/// A record with its envelope, and the groups that still have a wrap of its key.
+fn whole_row(core: &Core, subject: &SubjectId, record: &RecordId, value: &[u8]) -> Result<(RecordRow, GroupSet), Refused> {
+    let row = whole(core, subject, record, value)?;
+    let wraps = key_groups(wrapped(&row));
+    Ok((row, wraps))
+}
+
+/// Counts a record's fields by category, for the certificate.
+fn count(
+    keys: &keys::SubjectKeys,
+    subject: &SubjectId,
+    record: &RecordId,
+    value: &[u8],
+    counts: &mut BTreeMap<String, u64>,
+) -> Result<(), Refused> {
+    let head = RecordHead::parse(value).map_err(refused)?;
+    let plain = keys.open_row(&label_context(subject, record), head.label).map_err(keys_refused)?;
+    let label: LabelRow = unpack(plain.bytes())?;
+    for field in label.fields {
+        *counts.entry(field.category).or_default() += 1;
+    }
+    *counts.entry("records".into()).or_default() += 1;
+    Ok(())
+}
+
+fn each(core: &Core, prefix: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<(), Refused>) -> Result<(), Refused> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = core.store.scan(prefix, after.as_deref(), 500).map_err(refused)?;
+        let Some((last, _)) = page.last() else { return Ok(()) };
+        after = Some(last.clone());
+        for (key, value) in &page {
+            take(key, value)?;
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! After sealing, the vault tries each way back itself, and says which it could not try.
+
+use keys::Group;
+
+use crate::audit::certificate::{Check, SelfTest};
+use crate::model::wire::Scope;
+use crate::store::layout::{RecordHead, RowKey, prefix};
+
+use super::super::call::Refused;
+use super::super::committer::refused;
+use super::super::core::{Core, keys_refused};
+use super::super::rows::ErasureRow;
+
+/// Tries the ways back that are open from inside the running vault.
+pub(super) fn run(core: &Core, row: &ErasureRow, replaced: &[(Vec<u8>, Vec<u8>)]) -> Result<SelfTest, Refused> {
+    let mut checks = Vec::new();
+    let mut note = |name: &str, closed: bool| {
+        checks.push(Check { name: name.to_owned(), result: if closed { "closed" } else { "open" }.to_owned() });
+    };
+    if let Some(subject) = super::subject_of(row) {
+        let keys = core.hierarchy.subject(&core.rows(), subject.bytes()).map_err(keys_refused)?;
+        let rows = |prefix: &[u8]| core.store.scan(prefix, None, 1).map(|page| page.is_empty()).map_err(refused);
+        match row.scope()? {
+            Scope::Subject => {
+                note("subject-keys", keys.is_none());
+                let mut empty = true;
+                for prefix in prefix::all_of(&subject) {
+                    empty &= rows(&prefix)?;
+                }
+                note("rows", empty);
+            }
+            Scope::Groups => {
+                let alive = keys.map_or(0, |keys| keys.groups().bits());
+                note("group-keys", alive & row.groups == 0);
+                note("record-wraps", no_wrap_of(core, row, &subject)?);
+            }
+            Scope::Records => {
+                let mut empty = true;
+                for record in super::record_ids(row) {
+                    empty &= core.store.row(&RowKey::Record(subject, record).bytes()).map_err(refused)?.is_none();
+                }
+                note("rows", empty);
+            }
+        }
+    }
+    note("epoch-slot", row.epoch_closed.is_some_and(|closed| core.hierarchy.epoch() > closed));
+    let leftovers = core.hierarchy.leftovers_open(replaced);
+    note("replaced-tree-rows", leftovers == 0);
+    let not_checked = [
+        "copies that an application made of what it read",
+        "leftover bytes in the store's files beyond the rows that this erasure replaced (their keys are gone; see docs/ERASURE.md)",
+        "the medium under the keyring (see assurance)",
+        "backups (none is configured)",
+    ];
+    Ok(SelfTest { checks, not_checked: not_checked.map(str::to_owned).to_vec() })
+}
+
+fn no_wrap_of(core: &Core, row: &ErasureRow, subject: &crate::model::ids::SubjectId) -> Result<bool, Refused> {
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = core.store.scan(&prefix::records(subject), after.as_deref(), 500).map_err(refused)?;
+        let Some((last, _)) = page.last() else { return Ok(true) };
+        after = Some(last.clone());
+        for (_, value) in &page {
+            let head = RecordHead::parse(value).map_err(refused)?;
+            if head.wraps.iter().filter_map(|wrap| Group::new(wrap.group)).any(|group| row.groups & (1 << group.number()) != 0) {
+                return Ok(false);
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! explainDecision: a dry run, AuthZEN-shaped. It decides like the real call and opens nothing.
+
+use std::sync::Arc;
+
+use crate::audit::Outcome;
+use crate::model::caller::{Caller, Operation};
+use crate::model::code::Code;
+use crate::model::ids::{CallerId, SubjectId};
+use crate::model::wire::ExplainDecision;
+use crate::policy::roles::{self, Cell};
+use crate::policy::{self, Ask, Facts, SubjectFacts, SubjectState};
+
+use super::call::{Answer, Call, Refused};
+use super::lifecycle::Vault;
+
+impl Vault {
+    /// explainDecision: every guard with its result. Whoever may only explain their own decisions names nobody else.
+    pub async fn explain_decision(&self, call: &Call, body: ExplainDecision) -> Result<Answer, Refused> {
+        let operation = Operation::ExplainDecision;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        let caller = match &body.subject {
+            None => call.caller.clone(),
+            Some(entity) => {
+                let id: CallerId = entity.id.parse().map_err(|_| Refused::at(Code::InvalidBody, "/subject/id"))?;
+                if id == call.caller.id {
+                    call.caller.clone()
+                } else {
+                    let row = core.registry.caller(&id).filter(|row| row.tenant == *tenant.id().bytes());
+                    let Some(row) = row else { return Err(Refused::at(Code::InvalidBody, "/subject/id")) };
+                    Arc::new(Caller {
+                        id,
+                        name: row.name.clone(),
+                        tenant: tenant.id(),
+                        kind: row.kind(),
+                        roles: row.roles(),
+                        token: call.caller.token,
+                        purposes: row.purposes.iter().cloned().collect(),
+                        fields: None,
+                        expires_at: call.caller.expires_at,
+                    })
+                }
+            }
+        };
+        let own = caller.id == call.caller.id;
+        let mine = Facts { own, ..core.facts(&tenant) };
+        let allowed = core.decide(call, operation, &mine, None)?;
+        let Some(asked) = Operation::ALL.iter().copied().find(|known| known.text() == body.action.name) else {
+            return Err(Refused::at(Code::InvalidBody, "/action/name"));
+        };
+        let mut fields = Vec::new();
+        for name in &body.context.fields {
+            fields.push(tenant.field(name).map_err(|code| Refused::at(code, "/context/fields"))?.number);
+        }
+        let subject: Option<SubjectId> = match body.resource.r#type.as_str() {
+            "subject" => Some(body.resource.id.parse().map_err(|_| Refused::at(Code::InvalidBody, "/resource/id"))?),
+            "vault" => None,
+            _ => return Err(Refused::at(Code::InvalidBody, "/resource/type")),
+        };
+        let person = match subject {
+            Some(id) => core.person(&tenant, id)?,
+            None => None,
+        };
+        let erased = match (subject, &person) {
+            (Some(id), None) => core.was_erased(&tenant, id)?,
+            _ => false,
+        };
+        if subject.is_some() && person.is_none() && !erased {
+            return Err(core.refuse(call, operation, Code::NotFound, None));
+        }
+        let about = match &person {
+            Some(person) => Some(person.facts()),
+            None if erased => {
+                Some(SubjectFacts { tenant: tenant.id(), class: "", state: SubjectState::Erased, jurisdiction: "" })
+            }
+            None => None,
+        };
+        let facts = Facts {
+            subject: about.as_ref(),
+            // A dry run supposes that the target is the caller's own where only that would be allowed.
+            own: caller.roles.iter().any(|role| roles::cell(asked, *role) == Cell::Own),
+            fields: &fields,
+            key_groups: person.as_ref().map(|person| person.alive()).unwrap_or_default(),
+            ..core.facts(&tenant)
+        };
+        let ask = Ask { caller: &caller, operation: asked, purpose: body.context.purpose.as_deref(), now: core.clock.now() };
+        let decision = policy::decide(&ask, &facts).is_ok();
+        let guards: Vec<_> = policy::explain(&ask, &facts)
+            .into_iter()
+            .map(|finding| {
+                serde_json::json!({"guard": finding.guard, "name": finding.name, "holds": finding.holds,
+                                   "code": finding.code.map(Code::text)})
+            })
+            .collect();
+        let mut entry = core.entry(call, operation, Outcome::Allowed)?;
+        entry.tag = person.as_ref().map(|person| person.tag);
+        let admitted = core.admit(&allowed, entry).await?;
+        let body = serde_json::json!({"decision": decision, "context": {"policy_version": tenant.version(), "guards": guards}});
+        let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
+        Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
+    }
+}

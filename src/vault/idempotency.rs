@@ -1,0 +1,136 @@
+//! Idempotency-Key: the same call again gets the first answer again, for 24 hours.
+//!
+//! What is kept of the first answer, and the digest by which the same call is recognised, are sealed under the
+//! subject's tag key where the call has a subject: an erasure kills them with everything else.
+
+use std::collections::HashSet;
+
+use keys::{Id, SubjectKeys};
+use parking_lot::Mutex;
+
+use crate::model::code::Code;
+use crate::model::ids::DecisionId;
+use crate::store::layout::RowKey;
+
+use super::call::{Answer, Call, Refused};
+use super::committer::{Expect, RowChange, refused};
+use super::core::{Core, first16, keys_refused};
+use super::rows::{FirstAnswer, pack, unpack};
+
+/// Seconds that a first answer is kept (API.md).
+const KEPT_SECONDS: i64 = 24 * 60 * 60;
+
+/// Bytes of the clear head of a row: owner kind, expiry, subject (zeros where there is none).
+const HEAD: usize = 1 + 8 + 16;
+
+/// The largest first answer that is kept whole; the rest of the row is overhead.
+const LARGEST: usize = 5_500;
+
+/// Whose key seals the first answer.
+pub(crate) enum Owner<'a> {
+    Vault,
+    Subject(&'a Id, &'a SubjectKeys),
+}
+
+/// What is known of a call before it is carried out.
+pub(crate) enum Begun<'a> {
+    /// The call has no Idempotency-Key.
+    Plain,
+    /// The first call with this key: it holds the key until it is answered.
+    First(Held<'a>),
+    /// A repetition: this was the first answer.
+    Again(Answer),
+}
+
+/// An Idempotency-Key in use; letting go of it lets the next call with the key in.
+pub(crate) struct Held<'a> {
+    in_flight: &'a Mutex<HashSet<Id>>,
+    digest: Id,
+    key: Vec<u8>,
+    request: [u8; 32],
+    expired: bool,
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.in_flight.lock().remove(&self.digest);
+    }
+}
+
+impl Held<'_> {
+    /// The row that keeps `answer`, to be committed together with what the call did.
+    pub(crate) fn keep(&self, core: &Core, owner: &Owner<'_>, answer: &Answer) -> Result<RowChange, Refused> {
+        let small = answer.body.as_ref().is_none_or(|body| body.len() <= LARGEST);
+        let first = FirstAnswer {
+            request: self.request,
+            made: answer.made,
+            etag: answer.etag.clone(),
+            location: answer.location.clone(),
+            body: if small { answer.body.clone() } else { None },
+            decision: answer.decision.map(|id| *id.bytes()),
+        };
+        let expires = core.clock.now().as_second() + KEPT_SECONDS;
+        let plain = pack(&first)?;
+        let mut value = Vec::with_capacity(HEAD + plain.len() + 92);
+        value.push(u8::from(matches!(owner, Owner::Subject(..))));
+        value.extend_from_slice(&expires.to_be_bytes());
+        match owner {
+            Owner::Vault => {
+                value.extend_from_slice(&[0; 16]);
+                value.extend(core.hierarchy.seal_row(&self.key, &plain).map_err(keys_refused)?);
+            }
+            Owner::Subject(subject, keys) => {
+                value.extend_from_slice(*subject);
+                value.extend(keys.seal_row(&self.key, &plain).map_err(keys_refused)?);
+            }
+        }
+        let expect = if self.expired { Expect::Any } else { Expect::Absent };
+        Ok(RowChange { key: self.key.clone(), expect, value: Some(value) })
+    }
+}
+
+/// Looks whether the call was made before, and takes its key if not.
+pub(crate) fn begin<'a>(core: &Core, in_flight: &'a Mutex<HashSet<Id>>, call: &Call) -> Result<Begun<'a>, Refused> {
+    let Some(idempotency) = &call.idempotency else { return Ok(Begun::Plain) };
+    let digest = core.hierarchy.keyed_digest("idempotency", &[call.caller.id.bytes(), idempotency.key.as_bytes()]);
+    let digest = first16(&digest);
+    if !in_flight.lock().insert(digest) {
+        return Err(Code::IdempotencyInFlight.into());
+    }
+    let request = keys::digest::sha256(&[&idempotency.request]);
+    let mut held = Held { in_flight, digest, key: RowKey::Idempotency(digest).bytes(), request, expired: false };
+    let Some(value) = core.store.row(&held.key).map_err(refused)? else { return Ok(Begun::First(held)) };
+    let (owner, expires, subject, sealed) = parts(&value).ok_or(Code::StoreUnavailable)?;
+    if expires <= core.clock.now().as_second() {
+        held.expired = true;
+        return Ok(Begun::First(held));
+    }
+    let plain = if owner {
+        let keys = core.hierarchy.subject(&core.rows(), &subject).map_err(keys_refused)?.ok_or(Code::Erased)?;
+        keys.open_row(&held.key, sealed).map_err(keys_refused)?
+    } else {
+        core.hierarchy.open_row(&held.key, sealed).map_err(keys_refused)?
+    };
+    let first: FirstAnswer = unpack(plain.bytes())?;
+    if !keys::digest::same(&first.request, &held.request) {
+        return Err(Code::IdempotencyMismatch.into());
+    }
+    Ok(Begun::Again(Answer {
+        decision: first.decision.map(DecisionId::from_bytes),
+        made: first.made,
+        etag: first.etag,
+        body: first.body,
+        location: first.location,
+    }))
+}
+
+fn parts(value: &[u8]) -> Option<(bool, i64, Id, &[u8])> {
+    let (head, sealed) = value.split_at_checked(HEAD)?;
+    let expires = i64::from_be_bytes(head[1..9].try_into().ok()?);
+    Some((head[0] == 1, expires, head[9..HEAD].try_into().ok()?, sealed))
+}
+
+/// When the first answer in this row stops being kept, in seconds since 1970.
+pub(crate) fn expiry(value: &[u8]) -> Option<i64> {
+    parts(value).map(|(_, expires, _, _)| expires)
+}

@@ -1,0 +1,97 @@
+//! operateKeys and listKeys.
+
+use crate::audit::Outcome;
+use crate::model::caller::Operation;
+use crate::model::code::Code;
+use crate::model::wire::{OperateKeys, Page};
+
+use super::call::{Answer, Call, Refused};
+use super::erasure::sealing::{Shredding, Target};
+use super::lifecycle::{UnsealError, Vault};
+
+impl Vault {
+    /// operateKeys: a new epoch, or sealing. Unsealing needs no token, since a sealed vault knows none: see
+    /// [`Vault::unseal_remotely`].
+    pub async fn operate_keys(&self, call: &Call, body: OperateKeys) -> Result<Answer, Refused> {
+        let operation = Operation::OperateKeys;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        core.decide(call, operation, &core.facts(&tenant), None)?;
+        let entry = core.entry(call, operation, Outcome::Allowed)?;
+        let decision = entry.decision;
+        match body {
+            OperateKeys::RotateEpoch => {
+                let (shredding, sealed) = Shredding::new(entry, Target::Epoch, None);
+                opened.committer.shred(shredding)?;
+                sealed.await.map_err(|_| Refused::from(Code::Sealed))??;
+                let body = format!("{{\"operation\":\"rotate-epoch\",\"epoch\":{}}}", core.hierarchy.epoch());
+                Ok(Answer { decision: Some(decision), body: Some(body.into_bytes()), ..Answer::default() })
+            }
+            OperateKeys::Seal => {
+                let ticket = core.trail.append(&[entry]).map_err(super::committer::trail_refused)?;
+                let _receipt = core.trail.durable(ticket).await.map_err(super::committer::trail_refused)?;
+                drop(opened);
+                self.seal().await;
+                Ok(Answer {
+                    decision: Some(decision),
+                    body: Some(b"{\"operation\":\"seal\",\"state\":\"sealed\"}".to_vec()),
+                    ..Answer::default()
+                })
+            }
+            // It is open already: there is nothing to do, and the passphrase is not tried.
+            OperateKeys::Unseal { .. } => Err(core.refuse(call, operation, Code::StateConflict, None)),
+        }
+    }
+
+    /// Unseals on behalf of whoever holds the passphrase: the passphrase is the credential. Wrong ones are answered
+    /// ever more slowly.
+    pub async fn unseal_remotely(&self, body: OperateKeys) -> Result<Answer, Refused> {
+        let OperateKeys::Unseal { passphrase } = body else { return Err(Code::Sealed.into()) };
+        if self.is_ready().is_ok() {
+            return Err(Code::StateConflict.into());
+        }
+        match self.unseal(&passphrase.0).await {
+            Ok(()) => {
+                Ok(Answer { body: Some(b"{\"operation\":\"unseal\",\"state\":\"unsealed\"}".to_vec()), ..Answer::default() })
+            }
+            Err(UnsealError::WrongPassphrase) => Err(Code::WrongPassphrase.into()),
+            Err(UnsealError::TooSoon(seconds)) => Err(Refused { retry_after: Some(seconds), ..Code::RateLimited.into() }),
+            Err(UnsealError::Open(error)) => {
+                tracing::error!(error = %error, "the vault does not open");
+                Err(Code::Internal.into())
+            }
+        }
+    }
+
+    /// listKeys: ids, epochs, states, ages; never key bytes.
+    pub async fn keys(&self, call: &Call, _page: Page) -> Result<Answer, Refused> {
+        let operation = Operation::ListKeys;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        let facts = core.facts(&tenant);
+        let allowed = core.decide(call, operation, &facts, None)?;
+        let entry = core.entry(call, operation, Outcome::Allowed)?;
+        let admitted = core.admit(&allowed, entry).await?;
+        let public = keys::digest::sha256(&[&core.hierarchy.public_key()]);
+        let hex: String = public[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let now = core.clock.now();
+        let since = *core.epoch_since.read();
+        let list = serde_json::json!({
+            "keys": [
+                {"id": "root", "kind": "root", "state": "active", "provider": "passphrase-file", "algorithm": "AES-256-GCM, Argon2id"},
+                {"id": format!("epoch-{}", core.hierarchy.epoch()), "kind": "epoch", "state": "active", "epoch": core.hierarchy.epoch(),
+                 "active_since": since.to_string(), "age_seconds": now.duration_since(since).as_secs(),
+                 "destroy_assurance": core.hierarchy.assurance().word()},
+                {"id": "index", "kind": "index", "state": "active", "algorithm": "HMAC-SHA-256"},
+                {"id": "token", "kind": "token", "state": "active", "algorithm": "HMAC-SHA-256"},
+                {"id": "row", "kind": "row", "state": "active", "algorithm": "AES-256-GCM"},
+                {"id": format!("trail-{hex}"), "kind": "trail-signing", "state": "active", "algorithm": "Ed25519"},
+            ],
+            "next_cursor": null,
+        });
+        let body = serde_json::to_vec(&list).map_err(|_| Code::Internal)?;
+        Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
+    }
+}

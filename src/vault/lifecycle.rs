@@ -1,0 +1,374 @@
+//! Making, opening, unsealing, sealing and closing a vault.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use ::keys::secret::SecretString;
+use ::keys::{Hierarchy, Id, Keyring};
+use parking_lot::{Mutex, RwLock};
+
+use crate::audit::note::VerifyingKey;
+use crate::audit::{Entry, Findings, Mode, Outcome, Trail, TrailError, row_hash};
+use crate::auth::Registry;
+use crate::model::code::Code;
+use crate::model::ids::{DecisionId, TenantId, VaultId};
+use crate::model::time::Clock;
+use crate::store::layout::{CommitMark, FORMAT, Meta, RowKey};
+use crate::store::sled::{Settings, SledStore};
+use crate::store::{Batch, OnFatal, Store, StoreError};
+use crate::tenant::Tenant;
+
+use super::call::Refused;
+use super::committer::Committer;
+use super::core::{Core, People, TreeRows};
+
+/// Interior nodes of the key trees that are kept open in memory, about 5 KB each.
+const NODES: usize = 8_192;
+
+/// Where a vault lies and how it behaves.
+#[derive(Clone)]
+pub struct VaultConfig {
+    /// The vault's directory.
+    pub dir: PathBuf,
+    /// When a read's trail entry counts as kept.
+    pub trail_reads: Mode,
+    /// sled's cache, in bytes.
+    pub cache_bytes: u64,
+    /// Subjects whose keys are kept open in memory.
+    pub cache_subjects: usize,
+    /// Whether a new caller needs a second security officer.
+    pub second_person_for_callers: bool,
+    /// Called when nothing may be written any more (a failed sync): ends the process.
+    pub on_fatal: OnFatal,
+}
+
+impl VaultConfig {
+    /// The defaults, in `dir`. A fatal fault ends the process, so that a supervisor starts it afresh.
+    pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
+        Self {
+            dir: dir.into(),
+            trail_reads: Mode::Durable,
+            cache_bytes: 64 << 20,
+            cache_subjects: 65_536,
+            second_person_for_callers: true,
+            on_fatal: Arc::new(|step| {
+                tracing::error!(step, "nothing can be kept any more: the process ends");
+                std::process::exit(70);
+            }),
+        }
+    }
+
+    fn db(&self) -> PathBuf {
+        self.dir.join("data/db")
+    }
+
+    fn trail(&self) -> PathBuf {
+        self.dir.join("data/trail")
+    }
+
+    fn keyring(&self) -> PathBuf {
+        self.dir.join("keys/keyring")
+    }
+
+    fn root(&self) -> PathBuf {
+        self.dir.join("keys/root")
+    }
+}
+
+/// Why a vault could not be made or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// There is a vault already.
+    #[error("there is a vault in this directory already")]
+    Exists,
+    /// There is none.
+    #[error("there is no vault in this directory; `oubliette init` makes one")]
+    NoVault,
+    /// A file could not be made or read.
+    #[error("{0}: {1}")]
+    File(&'static str, #[source] io::Error),
+    /// The store.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+    /// The keys.
+    #[error("the keys: {0}")]
+    Keys(#[from] ::keys::KeysError),
+    /// The trail.
+    #[error("the trail: {0}")]
+    Trail(#[from] TrailError),
+    /// The store is another vault's.
+    #[error("the store belongs to another vault than the root key")]
+    Foreign,
+    /// The built-in tenant.
+    #[error("the tenant's configuration: {0}")]
+    Tenant(String),
+}
+
+/// Why a vault could not be unsealed.
+#[derive(Debug, thiserror::Error)]
+pub enum UnsealError {
+    /// The passphrase is not the one.
+    #[error("the passphrase does not open the root key")]
+    WrongPassphrase,
+    /// Too many tries.
+    #[error("too many wrong passphrases; try again in {0} s")]
+    TooSoon(u32),
+    /// Something in the vault's files.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+}
+
+/// A vault. Cheap to clone; all clones are the same vault.
+#[derive(Clone)]
+pub struct Vault(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) config: VaultConfig,
+    pub(crate) clock: Clock,
+    pub(crate) id: VaultId,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) tenants: HashMap<TenantId, Arc<Tenant>>,
+    opened: RwLock<Option<Arc<Opened>>>,
+    /// One sealing or unsealing at a time, and how many wrong passphrases in a row.
+    turn: tokio::sync::Mutex<WrongTries>,
+    pub(crate) in_flight: Mutex<HashSet<Id>>,
+}
+
+#[derive(Default)]
+struct WrongTries {
+    count: u32,
+    until: Option<jiff::Timestamp>,
+}
+
+/// An unsealed vault.
+pub(crate) struct Opened {
+    pub(crate) core: Arc<Core>,
+    pub(crate) committer: Committer,
+}
+
+impl Vault {
+    /// Makes a new vault in `config.dir` and leaves it sealed. The passphrase opens it from then on.
+    pub fn create(config: &VaultConfig, clock: &Clock, passphrase: &SecretString) -> Result<(), OpenError> {
+        if config.root().exists() {
+            return Err(OpenError::Exists);
+        }
+        private_dir(&config.dir.join("keys")).map_err(|e| OpenError::File("keys/", e))?;
+        private_dir(&config.dir.join("data")).map_err(|e| OpenError::File("data/", e))?;
+        let vault: Id = ::keys::random::bytes::<16>()?;
+        let store = open_store(config)?;
+        // The root file is written last, so that a half-made vault is made again rather than opened.
+        let staged = config.dir.join("keys/root.new");
+        let _ = fs::remove_file(&staged);
+        let _ = fs::remove_file(config.keyring());
+        let root = ::keys::root::create(&staged, passphrase, vault)?;
+        let keyring = Keyring::create(&config.keyring(), vault)?;
+        let (hierarchy, _gate, writes) = Hierarchy::create(vault, root, keyring)?;
+        let hierarchy = Arc::new(hierarchy);
+        let public = hierarchy.public_key();
+        let origin = origin(vault);
+        let (trail, _) = open_trail(config, &hierarchy, &origin)?;
+
+        let id = DecisionId::from_bytes(::keys::random::bytes::<16>()?);
+        let mut entry = Entry::new(clock.now(), id, "createVault", Outcome::Done, super::core::OWN);
+        let mut batch = Batch::default();
+        for write in writes {
+            if let Some(value) = &write.value {
+                entry.written.push(row_hash(&write.key, value));
+            }
+            batch.writes.push((write.key, write.value));
+        }
+        let ticket = trail.append(&[entry])?;
+        let mark = ticket.first() + 1;
+        let _receipt = trail.durable_blocking(ticket)?;
+        batch.put(RowKey::Meta(Meta::Format).bytes(), FORMAT.to_be_bytes());
+        batch.put(RowKey::Meta(Meta::Vault).bytes(), vault);
+        batch.put(RowKey::Mark.bytes(), CommitMark { number: 1, entries: mark }.bytes());
+        store.commit(&batch)?;
+        trail.close();
+        fs::write(config.dir.join("vault.pub"), format!("{}\n", VerifyingKey { name: origin, public }))
+            .map_err(|e| OpenError::File("vault.pub", e))?;
+        fs::rename(&staged, config.root()).map_err(|e| OpenError::File("keys/root", e))?;
+        sync_dir(&config.dir.join("keys")).map_err(|e| OpenError::File("keys/", e))?;
+        sync_dir(&config.dir).map_err(|e| OpenError::File("the vault's directory", e))
+    }
+
+    /// Opens the vault's files. It stays sealed until [`Vault::unseal`].
+    pub fn open(config: &VaultConfig, clock: Clock) -> Result<Self, OpenError> {
+        if !config.root().exists() {
+            return Err(OpenError::NoVault);
+        }
+        let vault = ::keys::root::vault(&config.root())?;
+        let store = open_store(config)?;
+        if store.row(&RowKey::Meta(Meta::Vault).bytes())?.as_deref() != Some(&vault[..]) {
+            return Err(OpenError::Foreign);
+        }
+        let tenant = Tenant::shipped(default_tenant(vault)).map_err(|error| OpenError::Tenant(error.to_string()))?;
+        Ok(Self::over(config.clone(), clock, vault, Arc::new(store), vec![tenant]))
+    }
+
+    /// A vault over another store, or with more controllers than the shipped one.
+    pub fn over(config: VaultConfig, clock: Clock, vault: Id, store: Arc<dyn Store>, tenants: Vec<Tenant>) -> Self {
+        Self(Arc::new(Inner {
+            config,
+            clock,
+            id: VaultId::from_bytes(vault),
+            store,
+            tenants: tenants.into_iter().map(|tenant| (tenant.id(), Arc::new(tenant))).collect(),
+            opened: RwLock::new(None),
+            turn: tokio::sync::Mutex::default(),
+            in_flight: Mutex::default(),
+        }))
+    }
+
+    /// Opens the keys with the passphrase, finishes what a stopped process left half done, and begins to serve.
+    pub async fn unseal(&self, passphrase: &SecretString) -> Result<(), UnsealError> {
+        let mut tries = self.0.turn.lock().await;
+        if self.0.opened.read().is_some() {
+            return Ok(());
+        }
+        let now = self.0.clock.now();
+        if let Some(until) = tries.until.filter(|until| *until > now) {
+            return Err(UnsealError::TooSoon(until.duration_since(now).as_secs().clamp(1, 3_600) as u32));
+        }
+        let inner = self.0.clone();
+        let passphrase = passphrase.clone();
+        let opened = tokio::task::spawn_blocking(move || inner.open_keys(&passphrase)).await;
+        match opened {
+            Ok(Ok(opened)) => {
+                *tries = WrongTries::default();
+                *self.0.opened.write() = Some(Arc::new(opened));
+                Ok(())
+            }
+            Ok(Err(OpenError::Keys(::keys::KeysError::WrongPassphrase))) => {
+                tries.count += 1;
+                if tries.count >= 3 {
+                    let wait = Duration::from_secs(1 << (tries.count - 3).min(8));
+                    tries.until = now.checked_add(wait).ok();
+                }
+                Err(UnsealError::WrongPassphrase)
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(OpenError::File("unsealing", io::Error::other("the task ended early")).into()),
+        }
+    }
+
+    /// Finishes what is under way, then empties every key from memory.
+    pub async fn seal(&self) {
+        let _turn = self.0.turn.lock().await;
+        let Some(mut opened) = self.0.opened.write().take() else { return };
+        // Calls under way hold the keys until they have answered; 10 s is the longest a call may take to do so.
+        for _ in 0..1_000 {
+            match Arc::try_unwrap(opened) {
+                Ok(last) => {
+                    let _ = tokio::task::spawn_blocking(move || last.finish()).await;
+                    return;
+                }
+                Err(shared) => opened = shared,
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        tracing::error!("a call did not end within 10 s; its keys go when it does");
+    }
+
+    /// Seals, for the last time.
+    pub async fn close(&self) {
+        self.seal().await;
+    }
+
+    /// Whether the vault can serve; else why not, in a word.
+    pub fn is_ready(&self) -> Result<(), &'static str> {
+        match self.0.opened.read().as_ref() {
+            None => Err("sealed"),
+            Some(opened) if opened.core.trail.is_poisoned() => Err("audit-unavailable"),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The vault's id.
+    pub fn id(&self) -> VaultId {
+        self.0.id
+    }
+
+    pub(crate) fn opened(&self) -> Result<Arc<Opened>, Refused> {
+        self.0.opened.read().clone().ok_or(Code::Sealed.into())
+    }
+}
+
+impl Inner {
+    fn open_keys(&self, passphrase: &SecretString) -> Result<Opened, OpenError> {
+        let vault = *self.id.bytes();
+        let root = ::keys::root::open(&self.config.root(), passphrase)?;
+        let keyring = Keyring::open(&self.config.keyring())?;
+        let (hierarchy, gate) = Hierarchy::open(vault, root, keyring, &TreeRows(self.store.as_ref()))?;
+        let hierarchy = Arc::new(hierarchy.with_cache(self.config.cache_subjects, NODES));
+        let origin = origin(vault);
+        let mark = self.store.row(&RowKey::Mark.bytes())?.map_or(Ok(CommitMark::default()), |bytes| CommitMark::parse(&bytes))?;
+        let (trail, findings) = open_trail(&self.config, &hierarchy, &origin)?;
+        let core = Core {
+            vault,
+            store: self.store.clone(),
+            hierarchy,
+            gate,
+            trail,
+            reads: self.config.trail_reads,
+            registry: Registry::default(),
+            tenants: self.tenants.clone(),
+            clock: self.clock.clone(),
+            people: People::new(self.config.cache_subjects),
+            epoch_since: RwLock::new(self.clock.now()),
+            commits: AtomicU64::new(mark.number),
+        };
+        super::recovery::run(&core, mark.entries, &findings)?;
+        let core = Arc::new(core);
+        let committer = Committer::start(core.clone()).map_err(|e| OpenError::File("the committer thread", e))?;
+        Ok(Opened { core, committer })
+    }
+}
+
+impl Opened {
+    fn finish(self) {
+        self.committer.stop();
+        let (size, head) = self.core.trail.head();
+        if let Err(error) = self.core.hierarchy.checkpoint(size, head) {
+            tracing::warn!(error = %error, "the keyring did not take the last checkpoint");
+        }
+        self.core.trail.close();
+    }
+}
+
+fn origin(vault: Id) -> String {
+    format!("oubliette.local/{}", VaultId::from_bytes(vault))
+}
+
+fn open_store(config: &VaultConfig) -> Result<SledStore, StoreError> {
+    let settings = Settings { cache_bytes: config.cache_bytes, ..Settings::default() };
+    SledStore::open(&config.db(), settings, config.on_fatal.clone())
+}
+
+fn open_trail(config: &VaultConfig, hierarchy: &Arc<Hierarchy>, origin: &str) -> Result<(Trail, Findings), TrailError> {
+    let signer = Arc::downgrade(hierarchy);
+    let sign = move |message: &[u8]| signer.upgrade().map(|hierarchy| hierarchy.sign(message));
+    Trail::open(&config.trail(), Arc::new(sign), hierarchy.public_key(), origin, hierarchy.last_checkpoint())
+}
+
+/// The shipped tenant's id: the same in every start of one vault, different in every vault.
+fn default_tenant(vault: Id) -> TenantId {
+    let digest = ::keys::digest::sha256(&[b"pv1/default-tenant", &vault]);
+    TenantId::from_bytes(super::core::first16(&digest))
+}
+
+/// A directory for its owner alone.
+fn private_dir(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    fs::File::open(path)?.sync_all()
+}

@@ -1,0 +1,549 @@
+//! writeRecord (one and many), rectifyRecord and deleteRecord.
+
+use std::sync::Arc;
+
+use keys::{Group, GroupSet, RecordContext};
+
+use crate::audit::{Entry, Outcome};
+use crate::model::caller::Operation;
+use crate::model::code::Code;
+use crate::model::field::{Field, FieldSet, Kind, Sensitivity};
+use crate::model::ids::{RecordId, SubjectId};
+use crate::model::wire::{BatchRecord, Fields, RecordView, RectifyRecord, WriteRecord};
+use crate::policy::{Facts, RecordFacts};
+use crate::store::layout::{self, Envelope, RecordHead, RecordRow, RowKey, Wrap, prefix};
+use crate::tenant::Tenant;
+
+use super::call::{Answer, Call, Refused};
+use super::committer::{Change, Expect, RowChange, refused};
+use super::core::{Core, Person, fresh, key_group, key_groups, keys_refused};
+use super::erasure::sealing::{Shredding, Target};
+use super::idempotency::{self, Begun, Held, Owner};
+use super::lifecycle::{Opened, Vault};
+use super::rows::{LabelField, LabelRow, pack, time, unpack};
+use super::subjects::group_names;
+
+/// The schema number of the field catalogue's numbering; field numbers are never used again.
+const SCHEMA: u32 = 1;
+
+/// How often a write is tried again when keys changed under it.
+const TRIES: usize = 4;
+
+/// Fields that one record may have.
+const MOST_FIELDS: usize = 128;
+
+/// A field's value as it will be stored.
+type Value = (u16, Vec<u8>);
+
+impl Vault {
+    /// writeRecord: the fields encrypted one by one under a key of the record's own, which is wrapped under every
+    /// purpose group that may use it.
+    pub async fn write_record(&self, call: &Call, subject: SubjectId, body: WriteRecord) -> Result<Answer, Refused> {
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
+            Begun::Again(answer) => return Ok(answer),
+            Begun::First(held) => Some(held),
+            Begun::Plain => None,
+        };
+        let draft = check(core, call, subject, body).await?;
+        for _ in 0..TRIES {
+            let Some(person) = ready(&opened, &draft).await? else {
+                return Err(core.missing(call, Operation::WriteRecord, &draft.tenant, subject));
+            };
+            let (change, answer) = encrypt(core, call, &draft, &person, held.as_ref())?;
+            match opened.committer.commit(change).await {
+                Ok(()) => return Ok(answer),
+                Err(refused) if refused.code == Code::Stale => continue,
+                Err(refused) => return Err(refused),
+            }
+        }
+        Err(Code::Overloaded.into())
+    }
+
+    /// `POST /records:batch`: each item stands or falls alone; what stands is one durable commit.
+    pub async fn write_records(
+        &self,
+        call: &Call,
+        items: Vec<Result<BatchRecord, Refused>>,
+    ) -> Result<Vec<Result<Answer, Refused>>, Refused> {
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let mut drafts = Vec::with_capacity(items.len());
+        for item in items {
+            drafts.push(match item {
+                Ok(item) => check(core, call, item.subject, item.record).await,
+                Err(refused) => Err(refused),
+            });
+        }
+        open_groups(&opened, drafts.iter().filter_map(|draft| draft.as_ref().ok())).await?;
+        let mut prepared = Vec::with_capacity(drafts.len());
+        for draft in drafts {
+            prepared.push(match draft {
+                Ok(draft) => match core.person(&draft.tenant, draft.subject)? {
+                    Some(person) => encrypt(core, call, &draft, &person, None),
+                    None => Err(core.missing(call, Operation::WriteRecord, &draft.tenant, draft.subject)),
+                },
+                Err(refused) => Err(refused),
+            });
+        }
+        Ok(commit_each(&opened, prepared).await)
+    }
+
+    /// rectifyRecord: RFC 7396 over the fields; the new version takes the old one's place, for `If-Match` its only.
+    pub async fn rectify_record(
+        &self,
+        call: &Call,
+        subject: SubjectId,
+        id: RecordId,
+        body: RectifyRecord,
+    ) -> Result<Answer, Refused> {
+        let operation = Operation::RectifyRecord;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
+        let (gone, values) = changes(core, call, operation, &tenant, body.fields, Some(person.tag)).await?;
+        let asked: Vec<u16> = gone.iter().copied().chain(values.iter().map(|(number, _)| *number)).collect();
+        let about = person.facts();
+        let facts = Facts { subject: Some(&about), fields: &asked, key_groups: person.alive(), ..core.facts(&tenant) };
+        let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
+        let key = RowKey::Record(subject, id).bytes();
+        let Some(bytes) = core.store.row(&key).map_err(refused)? else {
+            return Err(core.refuse(call, operation, Code::NotFound, Some(person.tag)));
+        };
+        let row = whole(core, &subject, &id, &bytes)?;
+        let label_key = label_context(&subject, &id);
+        let label_bytes = person.keys.open_row(&label_key, &row.label).map_err(keys_refused)?;
+        let mut label: LabelRow = unpack(label_bytes.bytes())?;
+        let wraps = wraps_of(&row);
+        let record = RecordFacts { purposes: &label.purposes, groups: wrapped(&row), collected_at: time(label.collected_at) };
+        let group = allowed.on(&record).map_err(|denied| core.deny(call, operation, &denied, Some(person.tag)))?;
+        let Some(wanted) = &call.if_match else {
+            return Err(core.refuse(call, operation, Code::IfMatchRequired, Some(person.tag)));
+        };
+        if *wanted != etag(row.version) {
+            return Err(core.refuse(call, operation, Code::Stale, Some(person.tag)));
+        }
+        let mut entry = core.entry(call, operation, Outcome::Allowed)?;
+        entry.tag = Some(person.tag);
+        entry.fields = asked.clone();
+        entry.records = 1;
+        let mut done = core.entry(call, operation, Outcome::Done)?;
+        done.tag = Some(person.tag);
+        done.decision = entry.decision;
+        let admitted = core.admit(&allowed, entry).await?;
+
+        // The untouched fields go from one envelope to the next; nothing of them is released.
+        let permit = admitted.permit_whole(subject, key_group(group)?);
+        let record_key = person.keys.record_key(&permit, id.bytes(), &wraps).map_err(keys_refused)?;
+        let old = context(core, &person, id, &row, &keys::digest::sha256(&[label_bytes.bytes()]))?;
+        let kept = record_key.decrypt(&permit, &old, &row.envelope, None).map_err(keys_refused)?;
+
+        let mut fields: Vec<(u16, &[u8])> = kept
+            .iter()
+            .filter(|(number, _)| !gone.contains(number) && !values.iter().any(|(new, _)| new == number))
+            .map(|(number, plain)| (*number, plain.bytes()))
+            .chain(values.iter().map(|(number, value)| (*number, value.as_slice())))
+            .collect();
+        fields.sort_by_key(|(number, _)| *number);
+        if fields.is_empty() {
+            let refused = core.refuse(call, operation, Code::InvalidBody, Some(person.tag));
+            return Err(Refused { pointer: Some("/fields".into()), ..refused });
+        }
+        label.fields = label_fields(&tenant, fields.iter().map(|(number, _)| *number));
+        let label_plain = pack(&label)?;
+        let mut next = RecordRow {
+            version: row.version + 1,
+            updated_at: core.clock.now().as_microsecond(),
+            label: person.keys.seal_row(&label_key, &label_plain).map_err(keys_refused)?,
+            envelope: Vec::new(),
+            ..row.clone()
+        };
+        let new = context(core, &person, id, &next, &keys::digest::sha256(&[&label_plain]))?;
+        next.envelope = record_key.encrypt(&new, &fields).map_err(keys_refused)?;
+
+        let answer = Answer {
+            decision: Some(done.decision),
+            etag: Some(etag(next.version)),
+            body: Some(view(&tenant, id, &label.kind, &next)?),
+            ..Answer::default()
+        };
+        let mut change = Change { entries: vec![done], ..Change::default() };
+        change.guard(&person);
+        for key in layout::keys_of(&subject, &id, &bytes).map_err(refused)?.into_iter().skip(1) {
+            change.rows.push(RowChange { key, expect: Expect::Any, value: None });
+        }
+        let mut rows = layout::split(&subject, &id, &next).map_err(refused)?.into_iter();
+        if let Some((key, value)) = rows.next() {
+            change.rows.push(RowChange { key, expect: Expect::Is(bytes), value: Some(value) });
+        }
+        change.rows.extend(rows.map(|(key, value)| RowChange { key, expect: Expect::Fresh, value: Some(value) }));
+        opened.committer.commit(change).await?;
+        Ok(answer)
+    }
+
+    /// deleteRecord: destroys one record's key, by giving its groups new keys and taking the subject's other records
+    /// along.
+    pub async fn delete_record(&self, call: &Call, subject: SubjectId, id: RecordId) -> Result<Answer, Refused> {
+        let operation = Operation::DeleteRecord;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
+        let value = core.store.row(&RowKey::Record(subject, id).bytes()).map_err(refused)?;
+        let row = value.as_deref().map(|value| whole(core, &subject, &id, value)).transpose()?;
+        // ○ in the matrix: a writer deletes what it wrote itself.
+        let own = match &row {
+            Some(row) => {
+                let plain = person.keys.open_row(&label_context(&subject, &id), &row.label).map_err(keys_refused)?;
+                unpack::<LabelRow>(plain.bytes())?.writer == *call.caller.id.bytes()
+            }
+            None => false,
+        };
+        let about = person.facts();
+        core.decide(call, operation, &Facts { subject: Some(&about), own, ..core.facts(&tenant) }, Some(person.tag))?;
+        let Some(row) = row else { return Err(core.refuse(call, operation, Code::NotFound, Some(person.tag))) };
+        if call.if_match.as_ref().is_some_and(|wanted| *wanted != etag(row.version)) {
+            return Err(core.refuse(call, operation, Code::Stale, Some(person.tag)));
+        }
+        let mut entry = core.entry(call, operation, Outcome::Allowed)?;
+        entry.tag = Some(person.tag);
+        entry.records = 1;
+        let decision = entry.decision;
+        let (shredding, sealed) =
+            Shredding::new(entry, Target::Records { subject: *subject.bytes(), records: vec![*id.bytes()] }, None);
+        opened.committer.shred(shredding)?;
+        sealed.await.map_err(|_| Refused::from(Code::Sealed))??;
+        Ok(Answer { decision: Some(decision), ..Answer::default() })
+    }
+}
+
+/// A write that passed every check, not yet encrypted.
+struct Draft {
+    tenant: Arc<Tenant>,
+    subject: SubjectId,
+    fields: FieldSet,
+    groups: GroupSet,
+    label: LabelRow,
+    values: Vec<Value>,
+}
+
+async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) -> Result<Draft, Refused> {
+    let operation = Operation::WriteRecord;
+    let tenant = core.tenant(&call.caller)?;
+    let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
+    let invalid = |code: Code, pointer: String| {
+        let refused = core.refuse(call, operation, code, Some(person.tag));
+        Refused { pointer: Some(pointer), ..refused }
+    };
+    if body.fields.0.is_empty() || body.fields.0.len() > MOST_FIELDS {
+        return Err(invalid(Code::InvalidBody, "/fields".into()));
+    }
+    let mut numbers = Vec::with_capacity(body.fields.0.len());
+    for name in body.fields.0.keys() {
+        let Ok(field) = tenant.field(name) else { return Err(invalid(Code::FieldNotInCatalogue, "/fields".into())) };
+        numbers.push(field.number);
+    }
+    let about = person.facts();
+    let facts = Facts { subject: Some(&about), fields: &numbers, key_groups: person.alive(), ..core.facts(&tenant) };
+    let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
+    let (fields, own_group) = (*allowed.fields(), allowed.group());
+    if !is_word(&body.kind) {
+        return Err(invalid(Code::InvalidBody, "/kind".into()));
+    }
+    let mut groups = match own_group {
+        Some(group) => GroupSet::EMPTY.with(key_group(group)?),
+        None => GroupSet::EMPTY,
+    };
+    let mut purposes = body.purposes;
+    if let Some(own) = call.purpose.as_ref().filter(|own| !purposes.contains(own)) {
+        purposes.push(own.clone());
+    }
+    for (place, name) in purposes.iter().enumerate() {
+        let Some(purpose) = tenant.purpose(name) else {
+            return Err(invalid(Code::PurposeNotPublished, format!("/purposes/{place}")));
+        };
+        if purpose.aggregate_only {
+            return Err(invalid(Code::AggregateOnly, format!("/purposes/{place}")));
+        }
+        if !purpose.classes.contains(&person.row.class) {
+            return Err(invalid(Code::SubjectClassMismatch, format!("/purposes/{place}")));
+        }
+        if let Some(group) = purpose.group {
+            groups = groups.with(key_group(group)?);
+        }
+    }
+    let source = body.source.unwrap_or(crate::model::wire::Source { r#type: "data-subject".into(), party: None });
+    let third_party = match source.r#type.as_str() {
+        "data-subject" | "interaction" => false,
+        "third-party" | "public" => true,
+        _ => return Err(invalid(Code::InvalidBody, "/source/type".into())),
+    };
+    if (third_party && source.party.is_none()) || source.party.as_ref().is_some_and(|party| !is_word(party)) {
+        return Err(invalid(Code::InvalidBody, "/source/party".into()));
+    }
+    let now = core.clock.now();
+    let collected_at = body.collected_at.unwrap_or(now);
+    if collected_at > now.checked_add(jiff::SignedDuration::from_mins(5)).unwrap_or(now) {
+        return Err(invalid(Code::InvalidBody, "/collected_at".into()));
+    }
+    let (gone, values) = changes(core, call, operation, &tenant, body.fields, Some(person.tag)).await?;
+    if !gone.is_empty() {
+        return Err(invalid(Code::FieldValueInvalid, "/fields".into()));
+    }
+    let label = LabelRow {
+        kind: body.kind,
+        purposes,
+        source_type: source.r#type,
+        source_party: source.party,
+        collected_at: collected_at.as_microsecond(),
+        region: person.row.region.clone(),
+        policy_version: tenant.version().to_owned(),
+        fields: label_fields(&tenant, values.iter().map(|(number, _)| *number)),
+        writer: *call.caller.id.bytes(),
+    };
+    if groups.is_empty() {
+        return Err(invalid(Code::CategoryNotPermitted, "/purposes".into()));
+    }
+    Ok(Draft { tenant, subject, fields, groups, label, values })
+}
+
+/// Checks each value by its field's type; gives the numbers that are null, and the others as they will be stored.
+async fn changes(
+    core: &Core,
+    call: &Call,
+    operation: Operation,
+    tenant: &Tenant,
+    fields: Fields,
+    tag: Option<[u8; 16]>,
+) -> Result<(Vec<u16>, Vec<Value>), Refused> {
+    let (mut gone, mut values) = (Vec::new(), Vec::with_capacity(fields.0.len()));
+    for (name, value) in fields.0 {
+        let Ok(field) = tenant.field(&name) else {
+            let refused = core.refuse(call, operation, Code::FieldNotInCatalogue, tag);
+            return Err(Refused { pointer: Some("/fields".into()), ..refused });
+        };
+        if value.get() == "null" {
+            gone.push(field.number);
+            continue;
+        }
+        if let Err(code) = field.check(&value) {
+            let refused = core.refuse(call, operation, code, tag);
+            return Err(Refused { pointer: Some(format!("/fields/{}", field.name)), ..refused });
+        }
+        values.push((field.number, stored(field, &value).await?));
+    }
+    values.sort_by_key(|(number, _)| *number);
+    Ok((gone, values))
+}
+
+/// A value as it is stored: its JSON text; for a secret, a verifier and nothing else.
+async fn stored(field: &Field, value: &serde_json::value::RawValue) -> Result<Vec<u8>, Refused> {
+    if field.kind != Kind::Secret {
+        return Ok(value.get().as_bytes().to_vec());
+    }
+    let secret: String = serde_json::from_str(value.get()).map_err(|_| Code::FieldValueInvalid)?;
+    let secret = keys::secret::SecretString::from(secret);
+    tokio::task::spawn_blocking(move || {
+        use keys::secret::ExposeSecret;
+        keys::secret::password_verifier(secret.expose_secret().as_bytes())
+    })
+    .await
+    .map_err(|_| Refused::from(Code::Internal))?
+    .map_err(keys_refused)
+}
+
+fn label_fields(tenant: &Tenant, numbers: impl Iterator<Item = u16>) -> Vec<LabelField> {
+    numbers
+        .filter_map(|number| tenant.field_numbered(number))
+        .map(|field| LabelField {
+            number: field.number,
+            category: field.category.clone(),
+            high: field.sensitivity == Sensitivity::High,
+        })
+        .collect()
+}
+
+/// The subject with a key for every group of the draft, made now where there is none yet.
+async fn ready(opened: &Opened, draft: &Draft) -> Result<Option<Arc<Person>>, Refused> {
+    open_groups(opened, std::iter::once(draft)).await?;
+    opened.core.person(&draft.tenant, draft.subject)
+}
+
+async fn open_groups(opened: &Opened, drafts: impl Iterator<Item = &Draft>) -> Result<(), Refused> {
+    let core = &opened.core;
+    let mut wanted: std::collections::BTreeMap<keys::Id, GroupSet> = std::collections::BTreeMap::new();
+    for draft in drafts {
+        if let Some(person) = core.person(&draft.tenant, draft.subject)? {
+            let missing = draft.groups.without(person.keys.groups());
+            if !missing.is_empty() {
+                let set = wanted.entry(*draft.subject.bytes()).or_insert(GroupSet::EMPTY);
+                *set = set.union(missing);
+            }
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let change = Change {
+        entries: vec![core.event("openGroups", Outcome::Done, crate::audit::Note::None)?],
+        touched: wanted.keys().copied().collect(),
+        groups: wanted.into_iter().collect(),
+        ..Change::default()
+    };
+    opened.committer.commit(change).await
+}
+
+fn encrypt(
+    core: &Core,
+    call: &Call,
+    draft: &Draft,
+    person: &Person,
+    held: Option<&Held<'_>>,
+) -> Result<(Change, Answer), Refused> {
+    if !draft.groups.without(person.keys.groups()).is_empty() {
+        return Err(Code::Stale.into());
+    }
+    let id = RecordId::from_bytes(fresh()?);
+    let (record_key, wraps) = person.keys.new_record_key(id.bytes(), draft.groups).map_err(keys_refused)?;
+    let label = pack(&draft.label)?;
+    let label_key = label_context(&person.id, &id);
+    let mut row = RecordRow {
+        version: 1,
+        schema: SCHEMA,
+        groups: draft.groups.bits(),
+        updated_at: core.clock.now().as_microsecond(),
+        wraps: wraps_from(wraps)?,
+        label: person.keys.seal_row(&label_key, &label).map_err(keys_refused)?,
+        envelope: Vec::new(),
+    };
+    let context = context(core, person, id, &row, &keys::digest::sha256(&[&label]))?;
+    let fields: Vec<(u16, &[u8])> = draft.values.iter().map(|(number, value)| (*number, value.as_slice())).collect();
+    row.envelope = record_key.encrypt(&context, &fields).map_err(keys_refused)?;
+
+    let mut entry = core.entry(call, Operation::WriteRecord, Outcome::Allowed)?;
+    entry.tag = Some(person.tag);
+    entry.records = 1;
+    entry.fields = draft.fields.iter().collect();
+    let answer = Answer {
+        decision: Some(entry.decision),
+        made: true,
+        etag: Some(etag(1)),
+        body: Some(view(&draft.tenant, id, &draft.label.kind, &row)?),
+        location: Some(format!("/v1/subjects/{}/records/{id}", person.id)),
+    };
+    let mut change = Change { entries: vec![entry], ..Change::default() };
+    change.guard(person);
+    for (key, value) in layout::split(&person.id, &id, &row).map_err(refused)? {
+        change.rows.push(RowChange { key, expect: Expect::Fresh, value: Some(value) });
+    }
+    if let Some(held) = held {
+        change.rows.push(held.keep(core, &Owner::Subject(person.id.bytes(), &person.keys), &answer)?);
+    }
+    Ok((change, answer))
+}
+
+/// Commits what was prepared as one batch and answers each in its place.
+pub(crate) async fn commit_each(
+    opened: &Opened,
+    prepared: Vec<Result<(Change, Answer), Refused>>,
+) -> Vec<Result<Answer, Refused>> {
+    let mut changes = Vec::new();
+    let mut results: Vec<Result<Answer, Refused>> = Vec::with_capacity(prepared.len());
+    let mut places = Vec::new();
+    for (place, item) in prepared.into_iter().enumerate() {
+        results.push(item.map(|(change, answer)| {
+            changes.push(change);
+            places.push(place);
+            answer
+        }));
+    }
+    for (place, done) in places.into_iter().zip(opened.committer.commit_many(changes).await) {
+        if let Err(refused) = done {
+            results[place] = Err(refused);
+        }
+    }
+    results
+}
+
+/// What every field of this version of a record is bound to.
+pub(crate) fn context(
+    core: &Core,
+    person: &Person,
+    id: RecordId,
+    row: &RecordRow,
+    label: &[u8; 32],
+) -> Result<RecordContext, Refused> {
+    Ok(RecordContext {
+        vault: core.vault,
+        tenant: person.row.tenant,
+        subject: *person.id.bytes(),
+        groups: GroupSet::from_bits(row.groups).ok_or(Code::StoreUnavailable)?,
+        record: *id.bytes(),
+        version: row.version,
+        schema: row.schema,
+        label: *label,
+    })
+}
+
+/// The record key's wraps, as the keys take them.
+pub(crate) fn wraps_of(row: &RecordRow) -> Vec<(Group, Vec<u8>)> {
+    row.wraps.iter().filter_map(|wrap| Some((Group::new(wrap.group)?, wrap.bytes.to_vec()))).collect()
+}
+
+fn wraps_from(wraps: Vec<(Group, Vec<u8>)>) -> Result<Vec<Wrap>, Refused> {
+    let wrap = |(group, bytes): (Group, Vec<u8>)| Some(Wrap { group: group.number(), bytes: bytes.try_into().ok()? });
+    wraps.into_iter().map(wrap).collect::<Option<_>>().ok_or(Code::Internal.into())
+}
+
+/// The groups that still have a wrap of the record's key.
+pub(crate) fn wrapped(row: &RecordRow) -> crate::model::purpose::GroupSet {
+    row.wraps.iter().filter_map(|wrap| crate::model::purpose::Group::numbered(wrap.group)).collect()
+}
+
+/// What a record's label is bound to beside its subject's tag key.
+pub(crate) fn label_context(subject: &SubjectId, record: &RecordId) -> Vec<u8> {
+    [b"label".as_slice(), subject.bytes(), record.bytes()].concat()
+}
+
+/// A record with its whole envelope, from its own row and its overflow rows.
+pub(crate) fn whole(core: &Core, subject: &SubjectId, record: &RecordId, value: &[u8]) -> Result<RecordRow, Refused> {
+    let head = RecordHead::parse(value).map_err(refused)?;
+    let pieces = match head.envelope {
+        Envelope::Inline(_) => Vec::new(),
+        Envelope::Chunks(chunks) => {
+            let pieces = prefix::overflow_version(subject, record, head.version);
+            core.store.scan(&pieces, None, usize::from(chunks)).map_err(refused)?
+        }
+    };
+    layout::join(subject, record, value, &pieces).map_err(refused)
+}
+
+/// A record's version for `If-Match`: a number, never a digest of what it holds.
+pub(crate) fn etag(version: u64) -> String {
+    format!("\"{version}\"")
+}
+
+fn view(tenant: &Tenant, id: RecordId, kind: &str, row: &RecordRow) -> Result<Vec<u8>, Refused> {
+    let groups = group_names(tenant, key_groups(wrapped(row)));
+    let view = RecordView { id, kind: kind.to_owned(), version: row.version, groups };
+    serde_json::to_vec(&view).map_err(|_| Code::Internal.into())
+}
+
+/// A word that may stand in a label: up to 64 letters, digits, dots, dashes and underscores.
+fn is_word(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+impl Change {
+    /// Ties the change to the keys that it was made with: a destruction in between refuses it as stale.
+    pub(crate) fn guard(&mut self, person: &Person) {
+        self.bound.push((*person.id.bytes(), person.as_of));
+    }
+
+    /// A change with one entry.
+    pub(crate) fn noting(entry: Entry) -> Self {
+        Self { entries: vec![entry], ..Self::default() }
+    }
+}

@@ -1,0 +1,95 @@
+//! What is set right before the first call after a start.
+
+use std::sync::atomic::Ordering;
+
+use crate::audit::{Findings, Note, Outcome};
+use crate::model::ids::ErasureId;
+use crate::model::wire::ErasureState;
+use crate::store::Batch;
+use crate::store::layout::{CommitMark, RowKey};
+
+use super::call::Refused;
+use super::core::Core;
+use super::erasure::certify;
+use super::lifecycle::OpenError;
+use super::rows::{ErasureRow, unpack};
+
+/// Entries read from the trail at a time.
+const PAGE: usize = 1_000;
+
+/// Voids what the trail announced and the store never got, says what the trail lost, loads the callers, and seals the
+/// erasures that were cut off between their unlinking and their certificate.
+pub(crate) fn run(core: &Core, mark: u64, findings: &Findings) -> Result<(), OpenError> {
+    void_unkept(core, mark)?;
+    if let Some(lost) = &findings.lost_tail {
+        tracing::error!(expected = lost.expected, found = lost.found, "the trail is shorter than it was: entries are lost");
+        let note = Note::LostTail { expected: lost.expected, root: lost.root, found: lost.found };
+        let event = core.event("trailLost", Outcome::Done, note).map_err(failed)?;
+        let ticket = core.trail.append(&[event])?;
+        let _receipt = core.trail.durable_blocking(ticket)?;
+    }
+    core.registry
+        .load(core.store.as_ref(), &core.hierarchy)
+        .map_err(|e| OpenError::File("the callers", std::io::Error::other(e)))?;
+    for row in unfinished(core).map_err(failed)? {
+        certify(core, row.0, row.1, &Vec::new()).map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn failed(refused: Refused) -> OpenError {
+    OpenError::File("recovery", std::io::Error::other(refused.code.sentence()))
+}
+
+fn void_unkept(core: &Core, mark: u64) -> Result<(), OpenError> {
+    let mut voided = Vec::new();
+    let mut already = std::collections::HashSet::new();
+    let mut from = mark;
+    loop {
+        let page = core.trail.entries(from, PAGE)?;
+        let Some((last, _)) = page.last() else { break };
+        from = last + 1;
+        for (index, entry) in page {
+            if let Note::Void { entries } = &entry.note {
+                already.extend(entries.iter().copied());
+            }
+            if !entry.written.is_empty() || !entry.dropped.is_empty() {
+                voided.push(index);
+            }
+        }
+    }
+    voided.retain(|index| !already.contains(index));
+    if voided.is_empty() {
+        return Ok(());
+    }
+    tracing::warn!(entries = voided.len(), "writes that were never acknowledged are voided in the trail");
+    let event = core.event("void", Outcome::Void, Note::Void { entries: voided }).map_err(failed)?;
+    let ticket = core.trail.append(&[event])?;
+    let mark = ticket.first() + 1;
+    let _receipt = core.trail.durable_blocking(ticket)?;
+    let mut batch = Batch::default();
+    let number = core.commits.fetch_add(1, Ordering::Relaxed) + 1;
+    batch.put(RowKey::Mark.bytes(), CommitMark { number, entries: mark }.bytes());
+    Ok(core.store.commit(&batch)?)
+}
+
+type Found = (ErasureId, ErasureRow);
+
+fn unfinished(core: &Core) -> Result<Vec<Found>, Refused> {
+    let mut found = Vec::new();
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let page = core.store.scan(b"e", after.as_deref(), PAGE).map_err(super::committer::refused)?;
+        let Some((last, _)) = page.last() else { return Ok(found) };
+        after = Some(last.clone());
+        for (key, value) in page {
+            let plain = core.hierarchy.open_row(&key, &value).map_err(super::core::keys_refused)?;
+            let row: ErasureRow = unpack(plain.bytes())?;
+            if let (Some(RowKey::Erasure(id)), ErasureState::Unlinked | ErasureState::Propagated) =
+                (RowKey::parse(&key), row.state()?)
+            {
+                found.push((id, row));
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! What the vault keeps inside its sealed rows: minicbor maps with integer keys, so that a later version can add to them.
+//!
+//! Nothing here reaches the store in the clear: a subject's rows are sealed under its own tag key and die with it,
+//! the others under the vault's row key. docs/FORMAT.md draws the bytes around them.
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use minicbor::{Decode, Encode};
+
+use crate::model::code::Code;
+use crate::model::wire::{AgeBand, Cause, ErasureState, Notice, Scope};
+
+use super::call::Refused;
+
+/// A subject, without its values: class, jurisdiction, how it can be found. Sealed under the subject's tag key.
+#[derive(Encode, Decode)]
+pub(crate) struct SubjectRow {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub tenant: [u8; 16],
+    #[n(1)]
+    pub class: String,
+    #[n(2)]
+    pub jurisdiction: String,
+    #[n(3)]
+    pub region: Option<String>,
+    #[n(4)]
+    pub birth_date: Option<String>,
+    #[n(5)]
+    pub child: Option<bool>,
+    #[n(6)]
+    pub aliases: Vec<AliasRow>,
+    #[cbor(n(7), with = "minicbor::bytes")]
+    pub guardian: Option<[u8; 16]>,
+    #[n(8)]
+    pub notice: Option<NoticeRow>,
+    #[n(9)]
+    pub created_at: i64,
+}
+
+/// Where a subject's alias lies in the alias tree.
+#[derive(Encode, Decode)]
+pub(crate) struct AliasRow {
+    #[n(0)]
+    pub kind: u8,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub tag: [u8; 24],
+}
+
+/// The notice that was shown before collection.
+#[derive(Encode, Decode)]
+pub(crate) struct NoticeRow {
+    #[n(0)]
+    pub policy_version: String,
+    #[n(1)]
+    pub language: String,
+    #[n(2)]
+    pub channel: String,
+    #[n(3)]
+    pub shown_at: i64,
+}
+
+impl NoticeRow {
+    pub(crate) fn of(notice: Notice, current: &str) -> Self {
+        let policy_version = if notice.policy_version == "current" { current.to_owned() } else { notice.policy_version };
+        Self { policy_version, language: notice.language, channel: notice.channel, shown_at: notice.shown_at.as_microsecond() }
+    }
+}
+
+impl SubjectRow {
+    pub(crate) fn birth_date(&self) -> Option<Date> {
+        self.birth_date.as_deref().and_then(|text| text.parse().ok())
+    }
+
+    pub(crate) fn age_band(&self) -> Option<AgeBand> {
+        self.child.map(|child| if child { AgeBand::Child } else { AgeBand::Adult })
+    }
+
+    pub(crate) fn created_at(&self) -> Timestamp {
+        time(self.created_at)
+    }
+}
+
+/// What a record is bound to beside its place: the sticky policy. Its SHA-256 stands in every field's context, so
+/// widening it in the store destroys the record. Sealed under the subject's tag key.
+#[derive(Encode, Decode)]
+pub(crate) struct LabelRow {
+    #[n(0)]
+    pub kind: String,
+    #[n(1)]
+    pub purposes: Vec<String>,
+    #[n(2)]
+    pub source_type: String,
+    #[n(3)]
+    pub source_party: Option<String>,
+    #[n(4)]
+    pub collected_at: i64,
+    #[n(5)]
+    pub region: Option<String>,
+    #[n(6)]
+    pub policy_version: String,
+    /// Field number, category and whether it is of high sensitivity, as the catalogue had them.
+    #[n(7)]
+    pub fields: Vec<LabelField>,
+    /// The caller that wrote it.
+    #[cbor(n(8), with = "minicbor::bytes")]
+    pub writer: [u8; 16],
+}
+
+/// One field's class at the time of writing.
+#[derive(Encode, Decode)]
+pub(crate) struct LabelField {
+    #[n(0)]
+    pub number: u16,
+    #[n(1)]
+    pub category: String,
+    #[n(2)]
+    pub high: bool,
+}
+
+/// A contract that a purpose can rest on. Sealed under the subject's tag key.
+#[derive(Encode, Decode)]
+pub(crate) struct ContractRow {
+    #[n(0)]
+    pub reference: String,
+    #[n(1)]
+    pub active: bool,
+    #[n(2)]
+    pub from: String,
+    #[n(3)]
+    pub until: Option<String>,
+    #[n(4)]
+    pub version: u64,
+}
+
+/// An erasure. Sealed under the vault's row key; the subject's id is dropped from it when it is sealed.
+#[derive(Encode, Decode, Clone)]
+pub(crate) struct ErasureRow {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub tenant: [u8; 16],
+    #[n(1)]
+    pub state: u8,
+    #[n(2)]
+    pub scope: u8,
+    #[n(3)]
+    pub cause: u8,
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub subject: Option<[u8; 16]>,
+    #[n(5)]
+    pub groups: u32,
+    #[n(6)]
+    pub records: Vec<RecordRef>,
+    #[cbor(n(7), with = "minicbor::bytes")]
+    pub opener: [u8; 16],
+    #[cbor(n(8), with = "minicbor::bytes")]
+    pub approver: Option<[u8; 16]>,
+    #[cbor(n(9), with = "minicbor::bytes")]
+    pub tag: [u8; 16],
+    /// Microseconds at which each state was reached, in the order of [`ErasureState`].
+    #[n(10)]
+    pub reached: Vec<Option<i64>>,
+    #[cbor(n(11), with = "minicbor::bytes")]
+    pub claim_sha256: Option<[u8; 32]>,
+    #[n(12)]
+    pub epoch_closed: Option<u64>,
+    #[n(13)]
+    pub counts: Vec<CountRow>,
+    #[n(14)]
+    pub certificate: Option<String>,
+    /// How long the trail was before the certificate's entry, and that entry's decision id: enough to find it again.
+    #[n(15)]
+    pub near: u64,
+    #[cbor(n(17), with = "minicbor::bytes")]
+    pub decision: Option<[u8; 16]>,
+    #[n(16)]
+    pub aliases: u32,
+}
+
+/// A record's id inside an erasure.
+#[derive(Encode, Decode, Clone)]
+pub(crate) struct RecordRef {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub id: [u8; 16],
+}
+
+/// How many fields of a category an erasure took.
+#[derive(Encode, Decode, Clone)]
+pub(crate) struct CountRow {
+    #[n(0)]
+    pub category: String,
+    #[n(1)]
+    pub count: u64,
+}
+
+const STATES: [ErasureState; 8] = [
+    ErasureState::Requested,
+    ErasureState::Verified,
+    ErasureState::Approved,
+    ErasureState::Unlinked,
+    ErasureState::Propagated,
+    ErasureState::Sealed,
+    ErasureState::Denied,
+    ErasureState::Revoked,
+];
+const SCOPES: [Scope; 3] = [Scope::Subject, Scope::Groups, Scope::Records];
+const CAUSES: [Cause; 6] =
+    [Cause::Request, Cause::Retention, Cause::Withdrawal, Cause::MinorNoConsent, Cause::AccountClosure, Cause::Unlawful];
+
+fn place<T: PartialEq>(all: &[T], one: &T) -> u8 {
+    all.iter().position(|x| x == one).unwrap_or(0) as u8
+}
+
+impl ErasureRow {
+    pub(crate) fn state(&self) -> Result<ErasureState, Refused> {
+        STATES.get(usize::from(self.state)).copied().ok_or(Code::Internal.into())
+    }
+
+    pub(crate) fn scope(&self) -> Result<Scope, Refused> {
+        SCOPES.get(usize::from(self.scope)).copied().ok_or(Code::Internal.into())
+    }
+
+    pub(crate) fn cause(&self) -> Result<Cause, Refused> {
+        CAUSES.get(usize::from(self.cause)).copied().ok_or(Code::Internal.into())
+    }
+
+    pub(crate) fn scope_number(scope: Scope) -> u8 {
+        place(&SCOPES, &scope)
+    }
+
+    pub(crate) fn cause_number(cause: Cause) -> u8 {
+        place(&CAUSES, &cause)
+    }
+
+    /// Moves on to `state`, which was reached `at`.
+    pub(crate) fn reach(&mut self, state: ErasureState, at: Timestamp) {
+        self.state = place(&STATES, &state);
+        self.reached.resize(STATES.len(), None);
+        self.reached[usize::from(self.state)] = Some(at.as_microsecond());
+    }
+
+    /// When `state` was reached.
+    pub(crate) fn reached(&self, state: ErasureState) -> Option<Timestamp> {
+        self.reached.get(usize::from(place(&STATES, &state))).copied().flatten().map(time)
+    }
+}
+
+/// The first answer to a call with an Idempotency-Key. Sealed under the subject's tag key where there is a subject.
+#[derive(Encode, Decode)]
+pub(crate) struct FirstAnswer {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub request: [u8; 32],
+    #[n(1)]
+    pub made: bool,
+    #[n(2)]
+    pub etag: Option<String>,
+    #[n(3)]
+    pub location: Option<String>,
+    #[cbor(n(4), with = "minicbor::bytes")]
+    pub body: Option<Vec<u8>>,
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub decision: Option<[u8; 16]>,
+}
+
+/// The CBOR bytes of a row.
+pub(crate) fn pack<T: Encode<()>>(row: &T) -> Result<Vec<u8>, Refused> {
+    minicbor::to_vec(row).map_err(|_| Code::Internal.into())
+}
+
+/// A row from its CBOR bytes.
+pub(crate) fn unpack<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, Refused> {
+    minicbor::decode(bytes).map_err(|_| Code::StoreUnavailable.into())
+}
+
+/// A time from stored microseconds; damage shows as 1970.
+pub(crate) fn time(micros: i64) -> Timestamp {
+    Timestamp::from_microsecond(micros).unwrap_or(Timestamp::UNIX_EPOCH)
+}

@@ -1,0 +1,189 @@
+//! createSubject (one and many) and getSubject.
+
+use keys::GroupSet;
+
+use crate::audit::Outcome;
+use crate::model::caller::Operation;
+use crate::model::code::Code;
+use crate::model::field::AliasKind;
+use crate::model::ids::SubjectId;
+use crate::model::wire::{AgeBand, CreateSubject, SubjectView};
+use crate::policy::{Facts, SubjectFacts, SubjectState};
+use crate::store::layout::RowKey;
+use crate::tenant::{Tenant, normalise};
+
+use super::call::{Answer, Call, Refused};
+use super::committer::{Change, Expect, RowChange};
+use super::core::{Core, Person, fresh, key_group, keys_refused};
+use super::idempotency::{self, Begun, Held, Owner};
+use super::lifecycle::Vault;
+use super::rows::{AliasRow, NoticeRow, SubjectRow, pack};
+
+/// Aliases that one subject may have.
+const MOST_ALIASES: usize = 16;
+
+impl Vault {
+    /// createSubject: keys of its own, its aliases in the alias tree, and nothing in the clear.
+    pub async fn create_subject(&self, call: &Call, body: CreateSubject) -> Result<Answer, Refused> {
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
+            Begun::Again(answer) => return Ok(answer),
+            Begun::First(held) => Some(held),
+            Begun::Plain => None,
+        };
+        let (change, answer) = prepare(core, call, body, held.as_ref())?;
+        opened.committer.commit(change).await.map_err(|refused| noted(core, call, refused))?;
+        Ok(answer)
+    }
+
+    /// `POST /subjects:batch`: each item stands or falls alone; what stands is one durable commit.
+    pub async fn create_subjects(
+        &self,
+        call: &Call,
+        items: Vec<Result<CreateSubject, Refused>>,
+    ) -> Result<Vec<Result<Answer, Refused>>, Refused> {
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let prepared: Vec<_> = items.into_iter().map(|item| item.and_then(|body| prepare(core, call, body, None))).collect();
+        Ok(super::records::commit_each(&opened, prepared).await)
+    }
+
+    /// getSubject: state and groups alive; no personal data.
+    pub async fn subject(&self, call: &Call, id: SubjectId) -> Result<Answer, Refused> {
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        let Some(person) = core.person(&tenant, id)? else {
+            return Err(core.missing(call, Operation::GetSubject, &tenant, id));
+        };
+        let about = person.facts();
+        let facts = Facts { subject: Some(&about), ..core.facts(&tenant) };
+        let allowed = core.decide(call, Operation::GetSubject, &facts, Some(person.tag))?;
+        let mut entry = core.entry(call, Operation::GetSubject, Outcome::Allowed)?;
+        entry.tag = Some(person.tag);
+        let admitted = core.admit(&allowed, entry).await?;
+        Ok(Answer { decision: Some(admitted.decision), body: Some(view(core, &tenant, &person)?), ..Answer::default() })
+    }
+}
+
+/// A refusal that the committer found is noted too.
+pub(crate) fn noted(core: &Core, call: &Call, refused: Refused) -> Refused {
+    match refused.code {
+        Code::AliasTaken => core.refuse(call, Operation::CreateSubject, refused.code, None),
+        _ => refused,
+    }
+}
+
+fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>>) -> Result<(Change, Answer), Refused> {
+    let operation = Operation::CreateSubject;
+    let tenant = core.tenant(&call.caller)?;
+    let about =
+        SubjectFacts { tenant: tenant.id(), class: &body.class, state: SubjectState::Active, jurisdiction: &body.jurisdiction };
+    let facts = Facts { subject: Some(&about), ..core.facts(&tenant) };
+    let group = core.decide(call, operation, &facts, None)?.group();
+    let refuse = |pointer: &str| {
+        let refused = core.refuse(call, operation, Code::InvalidBody, None);
+        Refused { pointer: Some(pointer.to_owned()), ..refused }
+    };
+    if !tenant.has_class(&body.class) {
+        return Err(refuse("/class"));
+    }
+    if !is_jurisdiction(&body.jurisdiction) {
+        return Err(refuse("/jurisdiction"));
+    }
+    if body.aliases.len() > MOST_ALIASES {
+        return Err(refuse("/aliases"));
+    }
+    if body.birth_date.is_some_and(|date| date > core.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date()) {
+        return Err(refuse("/birth_date"));
+    }
+    if let Some(guardian) = body.guardian
+        && core.person(&tenant, guardian)?.is_none()
+    {
+        return Err(refuse("/guardian"));
+    }
+    let id = SubjectId::from_bytes(fresh()?);
+    let mut aliases = Vec::with_capacity(body.aliases.len());
+    let mut places = Vec::with_capacity(body.aliases.len());
+    for (place, alias) in body.aliases.iter().enumerate() {
+        let kind = AliasKind::named(&alias.r#type).ok_or_else(|| refuse(&format!("/aliases/{place}/type")))?;
+        let normal = normalise::alias(kind, &alias.value, Some(&body.jurisdiction))
+            .map_err(|_| refuse(&format!("/aliases/{place}/value")))?;
+        let tag = core.hierarchy.alias_tag(tenant.id().bytes(), kind.number(), &normal);
+        if places.iter().any(|(known, _, _)| *known == tag) {
+            continue;
+        }
+        aliases.push(AliasRow { kind: kind.number(), tag });
+        places.push((tag, *id.bytes(), kind != AliasKind::Phone));
+    }
+    let groups = match group {
+        Some(group) => GroupSet::EMPTY.with(key_group(group)?),
+        None => GroupSet::EMPTY,
+    };
+    let subject = core.hierarchy.new_subject(*id.bytes(), groups).map_err(keys_refused)?;
+    let keys = subject.keys().clone();
+    let now = core.clock.now();
+    let row = SubjectRow {
+        tenant: *tenant.id().bytes(),
+        class: body.class,
+        jurisdiction: body.jurisdiction,
+        region: body.region,
+        birth_date: body.birth_date.map(|date| date.to_string()),
+        child: body.age_band.map(|band| band == AgeBand::Child),
+        aliases,
+        guardian: body.guardian.map(|guardian| *guardian.bytes()),
+        notice: body.notice.map(|notice| NoticeRow::of(notice, tenant.version())),
+        created_at: now.as_microsecond(),
+    };
+    let key = RowKey::Subject(id).bytes();
+    let sealed = keys.seal_row(&key, &pack(&row)?).map_err(keys_refused)?;
+    let mut entry = core.entry(call, operation, Outcome::Allowed)?;
+    entry.tag = Some(keys.tag(tenant.id().bytes()));
+    let tag = keys.tag(&row.tenant);
+    let person = Person { id, keys: keys.clone(), row, tag, as_of: 0 };
+    let answer = Answer {
+        decision: Some(entry.decision),
+        made: true,
+        body: Some(view(core, &tenant, &person)?),
+        location: Some(format!("/v1/subjects/{id}")),
+        etag: None,
+    };
+    let mut change = Change { entries: vec![entry], subjects: vec![subject], aliases: places, ..Change::default() };
+    change.rows.push(RowChange { key, expect: Expect::Fresh, value: Some(sealed) });
+    if let Some(held) = held {
+        change.rows.push(held.keep(core, &Owner::Subject(id.bytes(), &keys), &answer)?);
+    }
+    Ok((change, answer))
+}
+
+fn view(core: &Core, tenant: &Tenant, person: &Person) -> Result<Vec<u8>, Refused> {
+    let today = core.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let row = &person.row;
+    let view = SubjectView {
+        id: person.id,
+        state: "active",
+        jurisdiction: row.jurisdiction.clone(),
+        class: row.class.clone(),
+        minor: tenant.is_minor(&row.jurisdiction, row.birth_date(), row.age_band(), today),
+        groups: group_names(tenant, person.keys.groups()),
+        created_at: row.created_at(),
+    };
+    serde_json::to_vec(&view).map_err(|_| Code::Internal.into())
+}
+
+/// The names of a set of groups, in their order.
+pub(crate) fn group_names(tenant: &Tenant, groups: GroupSet) -> Vec<String> {
+    tenant.group_names(crate::model::purpose::GroupSet::from_bits(groups.bits()))
+}
+
+/// ISO 3166-1 alpha-2, or that and a subdivision of up to three letters or digits (ISO 3166-2).
+fn is_jurisdiction(text: &str) -> bool {
+    let (country, subdivision) = text.split_once('-').map_or((text, None), |(country, rest)| (country, Some(rest)));
+    let upper = |part: &str| part.bytes().all(|b| b.is_ascii_uppercase());
+    country.len() == 2
+        && upper(country)
+        && subdivision.is_none_or(|rest| {
+            (1..=3).contains(&rest.len()) && rest.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit())
+        })
+}

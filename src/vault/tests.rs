@@ -1,0 +1,236 @@
+//! The vault as its operations see it, over the real store, trail and keys, without the HTTPS edge.
+
+use std::sync::Arc;
+
+use ::keys::secret::SecretString;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::model::caller::{Caller, CallerKind, Role};
+use crate::model::code::Code;
+use crate::model::ids::{ErasureId, RecordId, SubjectId};
+use crate::model::time::Clock;
+use crate::model::wire::{PutCaller, ReadRecords};
+
+use super::call::{Answer, Call, Refused};
+use super::{Vault, VaultConfig};
+
+struct House {
+    _dir: tempfile::TempDir,
+    config: VaultConfig,
+    clock: Clock,
+    vault: Vault,
+    writer: Arc<Caller>,
+    reader: Arc<Caller>,
+    officer: Arc<Caller>,
+    second: Arc<Caller>,
+}
+
+fn passphrase() -> SecretString {
+    SecretString::from("correct horse battery staple".to_owned())
+}
+
+impl House {
+    async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let config = VaultConfig::in_dir(dir.path());
+        let clock = Clock::set_to("2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap());
+        Vault::create(&config, &clock, &passphrase()).unwrap();
+        let vault = Vault::open(&config, clock.clone()).unwrap();
+        vault.unseal(&passphrase()).await.unwrap();
+        let all = |vault: &Vault| -> Vec<String> {
+            vault.tenants().flat_map(|tenant| tenant.purposes().iter().map(|purpose| purpose.id.clone())).collect()
+        };
+        let mut callers = Vec::new();
+        for (name, kind, role) in [
+            ("app", CallerKind::Service, Role::Writer),
+            ("desk", CallerKind::Service, Role::Reader),
+            ("officer", CallerKind::Person, Role::PrivacyOfficer),
+            ("second", CallerKind::Person, Role::PrivacyOfficer),
+        ] {
+            let tenant = vault.tenants().next().unwrap().clone();
+            let body = PutCaller {
+                name: name.into(),
+                kind,
+                roles: vec![role],
+                purposes: all(&vault),
+                state: Default::default(),
+                revoke_tokens: false,
+                trained_at: None,
+            };
+            let (_, token) = vault.bootstrap(&tenant, body).await.unwrap();
+            callers.push(vault.authenticate(&token).unwrap());
+        }
+        let [writer, reader, officer, second] = <[_; 4]>::try_from(callers).unwrap();
+        Self { _dir: dir, config, clock, vault, writer, reader, officer, second }
+    }
+
+    async fn reopen(mut self) -> Self {
+        self.vault.close().await;
+        drop(self.vault);
+        self.vault = Vault::open(&self.config, self.clock.clone()).unwrap();
+        self.vault.unseal(&passphrase()).await.unwrap();
+        self
+    }
+
+    async fn ada(&self) -> SubjectId {
+        let body = json!({"class": "consumer", "jurisdiction": "DE", "birth_date": "1980-02-03",
+            "aliases": [{"type": "email", "value": "ada@example.org"}, {"type": "external_id", "value": "07-1"}]});
+        let made = self.vault.create_subject(&call(&self.writer, Some("a-account")), from(body)).await.unwrap();
+        text(&made, "id").parse().unwrap()
+    }
+
+    async fn contact(&self, subject: SubjectId) -> RecordId {
+        let body = json!({"kind": "contact", "purposes": ["a-account", "b-service", "c-marketing"],
+            "fields": {"name": "Ada", "email": "ada@example.org", "phone": "+49 30 1234567", "address": "Unter den Linden 1"}});
+        let made = self.vault.write_record(&call(&self.writer, Some("a-account")), subject, from(body)).await.unwrap();
+        text(&made, "id").parse().unwrap()
+    }
+
+    async fn read(&self, subject: SubjectId, purpose: &str, fields: &[&str]) -> Result<Value, Refused> {
+        let ask = ReadRecords { fields: fields.iter().map(|f| (*f).to_owned()).collect(), ..ReadRecords::default() };
+        let answer = self.vault.read_records(&call(&self.reader, Some(purpose)), subject, ask).await?;
+        Ok(serde_json::from_slice(&answer.body.unwrap()).unwrap())
+    }
+
+    async fn erase(&self, body: Value) -> Value {
+        let opened = self.vault.open_erasure(&call(&self.officer, None), from(body)).await.unwrap();
+        let id: ErasureId = text(&opened, "id").parse().unwrap();
+        let sealed = self.vault.approve_erasure(&call(&self.second, None), id).await.unwrap();
+        serde_json::from_slice(&sealed.body.unwrap()).unwrap()
+    }
+}
+
+fn call(caller: &Arc<Caller>, purpose: Option<&str>) -> Call {
+    Call { caller: caller.clone(), purpose: purpose.map(str::to_owned), idempotency: None, if_match: None, representation: false }
+}
+
+fn from<T: serde::de::DeserializeOwned>(body: Value) -> T {
+    serde_json::from_str(&body.to_string()).unwrap()
+}
+
+fn text(answer: &Answer, member: &str) -> String {
+    let body: Value = serde_json::from_slice(answer.body.as_ref().unwrap()).unwrap();
+    body[member].as_str().unwrap().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_is_written_read_for_its_purpose_and_still_there_after_a_restart() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    house.contact(ada).await;
+    let read = house.read(ada, "b-service", &["name", "email"]).await.unwrap();
+    assert_eq!(read["records"][0]["fields"], json!({"name": "Ada", "email": "ada@example.org"}));
+    let house = house.reopen().await;
+    let again = house.read(ada, "b-service", &["name", "email"]).await.unwrap();
+    assert_eq!(read, again);
+    // Nothing was collected for security, so there is nothing to see for it.
+    assert_eq!(house.read(ada, "k-security", &[]).await.unwrap()["records"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_up_finds_the_subject_by_any_spelling_of_the_address() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    let look = json!({"type": "email", "value": "Ada@Example.ORG"});
+    let found = house.vault.lookup_subject(&call(&house.reader, Some("b-service")), from(look)).await.unwrap();
+    assert_eq!(text(&found, "id"), ada.to_string());
+    let other = json!({"type": "email", "value": "bob@example.org"});
+    let missed = house.vault.lookup_subject(&call(&house.reader, Some("b-service")), from(other)).await;
+    assert_eq!(missed.err().map(|refused| refused.code), Some(Code::NotFound));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erased_subject_is_gone_with_its_aliases_and_the_certificate_holds() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    house.contact(ada).await;
+    let sealed = house.erase(json!({"subject": ada.to_string(), "scope": "subject", "cause": "request"})).await;
+    assert_eq!(sealed["state"], "sealed");
+    assert!(sealed["claim_code"].as_str().unwrap().len() > 30);
+    for check in sealed["certificate"]["self_test"]["checks"].as_array().unwrap() {
+        assert_eq!(check["result"], "closed", "{check}");
+    }
+    assert_eq!(house.read(ada, "b-service", &[]).await.unwrap_err().code, Code::Erased);
+    let look = json!({"type": "email", "value": "ada@example.org"});
+    let missed = house.vault.lookup_subject(&call(&house.reader, Some("b-service")), from(look)).await;
+    assert_eq!(missed.err().map(|refused| refused.code), Some(Code::NotFound));
+    let public = std::fs::read_to_string(house.config.dir.join("vault.pub")).unwrap();
+    let key: crate::audit::note::VerifyingKey = public.trim().parse().unwrap();
+    let id: ErasureId = sealed["id"].as_str().unwrap().parse().unwrap();
+    let file = house.vault.erasure(&call(&house.officer, None), id).await.unwrap().body.unwrap();
+    crate::audit::certificate::verify_certificate(&file, &key.public).unwrap();
+    let house = house.reopen().await;
+    assert_eq!(house.read(ada, "b-service", &[]).await.unwrap_err().code, Code::Erased);
+    // The address is free again.
+    let again = house.ada().await;
+    assert_ne!(again, ada);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_opened_an_erasure_does_not_approve_it() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    let body = json!({"subject": ada.to_string(), "scope": "subject", "cause": "request"});
+    let opened = house.vault.open_erasure(&call(&house.officer, None), from(body)).await.unwrap();
+    let id: ErasureId = text(&opened, "id").parse().unwrap();
+    let refused = house.vault.approve_erasure(&call(&house.officer, None), id).await.err().unwrap();
+    assert_eq!(refused.code, Code::SecondPersonRequired);
+    house.vault.approve_erasure(&call(&house.second, None), id).await.unwrap();
+    let twice = house.vault.approve_erasure(&call(&house.second, None), id).await.err().unwrap();
+    assert_eq!(twice.code, Code::StateConflict);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn erasing_a_group_leaves_the_others() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    house.contact(ada).await;
+    house.erase(json!({"subject": ada.to_string(), "scope": "groups", "groups": ["marketing"], "cause": "withdrawal"})).await;
+    assert_eq!(house.read(ada, "b-service", &["name"]).await.unwrap()["records"][0]["fields"]["name"], "Ada");
+    assert_eq!(house.read(ada, "c-marketing", &["name"]).await.unwrap_err().code, Code::KeyDestroyed);
+    let house = house.reopen().await;
+    assert_eq!(house.read(ada, "c-marketing", &["name"]).await.unwrap_err().code, Code::KeyDestroyed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deleting_a_record_leaves_the_subjects_other_records() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    let first = house.contact(ada).await;
+    house.contact(ada).await;
+    house.vault.delete_record(&call(&house.writer, None), ada, first).await.unwrap();
+    let left = house.read(ada, "b-service", &["name"]).await.unwrap();
+    assert_eq!(left["records"].as_array().unwrap().len(), 1);
+    assert_ne!(left["records"][0]["id"], first.to_string());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rectified_record_has_a_new_version_and_needs_the_old_ones_number() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    let id = house.contact(ada).await;
+    let body = json!({"fields": {"address": "Neue Straße 2", "phone": null}});
+    let mut asked = call(&house.writer, Some("a-account"));
+    let missing = house.vault.rectify_record(&asked, ada, id, from(body.clone())).await.err().unwrap();
+    assert_eq!(missing.code, Code::IfMatchRequired);
+    asked.if_match = Some("\"1\"".into());
+    let made = house.vault.rectify_record(&asked, ada, id, from(body.clone())).await.unwrap();
+    assert_eq!(made.etag.as_deref(), Some("\"2\""));
+    let stale = house.vault.rectify_record(&asked, ada, id, from(body)).await.err().unwrap();
+    assert_eq!(stale.code, Code::Stale);
+    let read = house.read(ada, "b-service", &[]).await.unwrap();
+    assert_eq!(read["records"][0]["fields"], json!({"name": "Ada", "email": "ada@example.org", "address": "Neue Straße 2"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sealed_vault_answers_nothing_until_the_passphrase_comes() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    house.vault.seal().await;
+    assert_eq!(house.read(ada, "b-service", &[]).await.unwrap_err().code, Code::Sealed);
+    let wrong = SecretString::from("not this one".to_owned());
+    assert!(matches!(house.vault.unseal(&wrong).await, Err(super::UnsealError::WrongPassphrase)));
+    house.vault.unseal(&passphrase()).await.unwrap();
+    assert_eq!(house.read(ada, "b-service", &[]).await.unwrap()["records"], json!([]));
+}

@@ -1,0 +1,152 @@
+//! listAuditEvents and getCheckpoint.
+
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use jiff::Timestamp;
+
+use crate::audit::{Entry, EventView, Outcome, TrailError};
+use crate::model::caller::Operation;
+use crate::model::code::Code;
+use crate::model::ids::CallerId;
+use crate::model::wire::Page;
+
+use super::call::{Answer, Call, Refused};
+use super::core::keys_refused;
+use super::lifecycle::Vault;
+
+/// Events on a page unless told, and at most.
+const PAGE: usize = 50;
+const LARGEST_PAGE: usize = 500;
+
+/// Entries that one page looks at before it gives up and hands back a cursor: a filter that matches little must not
+/// hold a request for the length of the trail.
+const MOST_LOOKED_AT: u64 = 100_000;
+
+/// What of the trail is asked for.
+#[derive(Default)]
+pub struct AuditQuery {
+    /// Not before.
+    pub from: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Of this caller.
+    pub caller: Option<CallerId>,
+    /// For this purpose.
+    pub purpose: Option<String>,
+    /// Of the subject with this tag, 32 hexadecimal digits.
+    pub tag: Option<String>,
+    /// Page.
+    pub page: Page,
+}
+
+/// Which checkpoint, with which proofs.
+#[derive(Default)]
+pub struct CheckpointQuery {
+    /// Tree size; `None` is the latest.
+    pub size: Option<u64>,
+    /// Prove that this entry is in the tree.
+    pub leaf: Option<u64>,
+    /// Prove that the tree of this size is its beginning.
+    pub from: Option<u64>,
+}
+
+impl Vault {
+    /// listAuditEvents, oldest first.
+    pub async fn audit_events(&self, call: &Call, query: AuditQuery) -> Result<Answer, Refused> {
+        let operation = Operation::ListAuditEvents;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        let allowed = core.decide(call, operation, &core.facts(&tenant), None)?;
+        let tag = match &query.tag {
+            Some(text) => Some(hex(text).ok_or(Code::MalformedRequest)?),
+            None => None,
+        };
+        let context = [b"cursor-trail".as_slice(), call.caller.id.bytes()].concat();
+        let mut at = match &query.page.cursor {
+            Some(cursor) => {
+                let sealed = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Code::BadCursor)?;
+                let plain = core.hierarchy.open_row(&context, &sealed).map_err(|_| Code::BadCursor)?;
+                u64::from_be_bytes(plain.bytes().try_into().map_err(|_| Code::BadCursor)?)
+            }
+            None => 0,
+        };
+        let entry = core.entry(call, operation, Outcome::Allowed)?;
+        let admitted = core.admit(&allowed, entry).await?;
+
+        let limit = query.page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
+        let end = core.trail.durable_size();
+        let stop = end.min(at.saturating_add(MOST_LOOKED_AT));
+        let mut events = Vec::with_capacity(limit);
+        while at < stop && events.len() < limit {
+            let page = core.trail.entries(at, 500).map_err(super::committer::trail_refused)?;
+            if page.is_empty() {
+                break;
+            }
+            for (index, entry) in page {
+                if index >= stop || events.len() == limit {
+                    break;
+                }
+                at = index + 1;
+                if wanted(&query, tag, &entry) {
+                    events.push(EventView::of(index, &entry));
+                }
+            }
+        }
+        let next_cursor = if at < end {
+            let sealed = core.hierarchy.seal_row(&context, &at.to_be_bytes()).map_err(keys_refused)?;
+            Some(BASE64_URL_SAFE_NO_PAD.encode(sealed))
+        } else {
+            None
+        };
+        let body =
+            serde_json::to_vec(&serde_json::json!({"events": events, "next_cursor": next_cursor})).map_err(|_| Code::Internal)?;
+        Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
+    }
+
+    /// getCheckpoint: the signed note, with an inclusion and a consistency proof where they are asked for.
+    pub async fn checkpoint(&self, call: &Call, query: CheckpointQuery) -> Result<Answer, Refused> {
+        let operation = Operation::GetCheckpoint;
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let tenant = core.tenant(&call.caller)?;
+        let allowed = core.decide(call, operation, &core.facts(&tenant), None)?;
+        let size = query.size.unwrap_or_else(|| core.trail.durable_size());
+        let sound = size >= 1
+            && size <= core.trail.durable_size()
+            && query.leaf.is_none_or(|leaf| leaf < size)
+            && query.from.is_none_or(|from| (1..=size).contains(&from));
+        if !sound {
+            return Err(core.refuse(call, operation, Code::NotFound, None));
+        }
+        let entry = core.entry(call, operation, Outcome::Allowed)?;
+        let admitted = core.admit(&allowed, entry).await?;
+        let text = |hashes: Vec<[u8; 32]>| hashes.iter().map(|hash| BASE64_STANDARD.encode(hash)).collect::<Vec<_>>();
+        let proof = |hashes: Result<Vec<[u8; 32]>, TrailError>| hashes.map(text).map_err(super::committer::trail_refused);
+        let inclusion = query.leaf.map(|leaf| proof(core.trail.inclusion(leaf, size))).transpose()?;
+        let consistency = query.from.map(|from| proof(core.trail.consistency(from, size))).transpose()?;
+        let note = core.trail.checkpoint(Some(size)).map_err(super::committer::trail_refused)?;
+        let body = serde_json::json!({"size": size, "checkpoint": note, "inclusion": inclusion, "consistency": consistency});
+        let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
+        Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
+    }
+}
+
+fn wanted(query: &AuditQuery, tag: Option<[u8; 16]>, entry: &Entry) -> bool {
+    query.from.is_none_or(|from| entry.at >= from)
+        && query.until.is_none_or(|until| entry.at < until)
+        && query.caller.is_none_or(|caller| entry.caller == Some(caller))
+        && query.purpose.as_ref().is_none_or(|purpose| entry.purpose.as_ref() == Some(purpose))
+        && tag.is_none_or(|tag| entry.tag == Some(tag))
+}
+
+fn hex(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    for (place, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(&text[2 * place..2 * place + 2], 16).ok()?;
+    }
+    Some(bytes)
+}
