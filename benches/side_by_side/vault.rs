@@ -34,7 +34,6 @@ impl Vault {
     /// Starts `binary` on `dir`, initialising it when it is empty, with `trail.reads` as told.
     pub(crate) async fn start(binary: &Path, dir: &Path, trail_reads: &str) -> Result<Self, Failure> {
         let address = free_address()?;
-        std::fs::create_dir_all(dir)?;
         let paper = dir.join("demo.json");
         // It is written last, when the vault is ready: one that is there stems from an earlier start.
         if paper.exists() {
