@@ -1,10 +1,12 @@
 //! Oubliette: a personal-data vault that can forget, and prove it.
+//!
+//! A request goes down once and comes back once: [`server`] → [`auth`] → [`vault`] → [`policy`] and [`audit`] → `keys` →
+//! [`store`]. docs/ARCHITECTURE.md has the map and walks along it.
 
 pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;
-pub mod cli;
 pub mod demo;
 pub mod model;
 pub mod policy;
