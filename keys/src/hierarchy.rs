@@ -26,7 +26,8 @@ use crate::wrap::{self, KeyId, kind};
 /// [`finish`](Self::finish) and [`abandon`](Self::abandon) are for one committer.
 ///
 /// **Reading across a change.** The keys of a subject and the rows that they open are two reads. When a transition that touches the subject commits
-/// between them, the rows do not open (`Damaged` or `Destroyed`). Read both again, once: [`turn`](Self::turn) tells whether that was possible.
+/// between them, the rows do not open (`Damaged` or `Destroyed`). So read both again. When that fails too, and [`turn`](Self::turn) is what it was
+/// before the first read, it was no change: the second pair was read after the one commit that a turn can have.
 pub struct Hierarchy {
     pub(crate) vault: Id,
     pub(crate) instance: Instance,
@@ -53,7 +54,7 @@ pub(crate) struct Writer {
 /// The first epoch.
 const FIRST: u64 = 1;
 /// Keys that [`Hierarchy::leftovers_open`] tries in all, the likely ones aside.
-const GUESSES: usize = 200_000;
+const GUESSES: usize = 20_000;
 
 impl Hierarchy {
     /// A new vault: fresh keys, the rows that hold them, and the one gate. The vault exists once the rows are durable.
@@ -249,7 +250,7 @@ impl Hierarchy {
     /// The self-test of an erasure: how many of these old tree rows (row key, value) any key in memory still opens.
     ///
     /// Tried are, for every row, the epoch key, the tops, the key that the open nodes hold for its place, and then any key of any open node, up to
-    /// 200,000 tries in all. A row that is still current does open.
+    /// 20,000 tries in all. A row that is still current does open.
     pub fn leftovers_open(&self, candidate_rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
         let view = self.opened.current();
         let writer = self.writer();
@@ -329,3 +330,6 @@ pub(crate) fn replace(bucket: &mut Bucket<SubjectEntry>, keys: &SubjectKeys, now
         bucket.insert(SubjectEntry { subject: id, class, generation, made, key: entry.key.duplicate() });
     }
 }
+
+#[cfg(test)]
+mod tests;

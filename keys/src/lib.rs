@@ -64,6 +64,12 @@
 //! | `permit` | the proof of a decision |
 //! | `subject` | the keys of one person |
 //! | `index`, `password`, `sign` | keyed digests; Argon2id verifiers; Ed25519 |
+//! | [`root`], `strict` | the root key's file; files that are their owner's alone |
+//! | [`keyring`], `assurance` | the two slots that are overwritten; what that is worth on this file system |
+//! | `place`, `node`, `bucket`, `tree` | the trees: where a row lies, what is in it, the way down, splits |
+//! | `hierarchy`, `opened`, `system` | the open vault; what is kept in memory, and how readers pass a change; its own keys |
+//! | `staging` | additions |
+//! | `transition` | destruction: the path rule, the three steps |
 //! | `refused` | what must not compile, beside what must |
 
 mod aead;

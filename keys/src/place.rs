@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(digit(bits, 0), 0b100_0000);
         assert_eq!(digit(bits, 1), 0b101_0000);
         let place = Place::top(1).child(digit(bits, 0)).child(digit(bits, 1));
-        assert_eq!(place, Place { map: 1, level: 2, index: 0b100_0000_101_0000 });
+        assert_eq!(place, Place { map: 1, level: 2, index: (0b100_0000 << 7) | 0b101_0000 });
         assert_eq!(Place::parse(&place.row_key()), Some(place));
         assert_eq!(Place::parse(b"n"), None);
     }

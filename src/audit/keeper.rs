@@ -11,7 +11,6 @@ use parking_lot::{Condvar, Mutex};
 
 use super::TrailError;
 use super::checkpoint::Checkpoint;
-use super::segment::FULL;
 use super::trail::Shared;
 
 /// A checkpoint is signed this often while there are new entries.
@@ -124,9 +123,9 @@ impl Shared {
         let (uncut, task) = {
             let mut writer = self.writer.lock();
             let uncut = std::mem::take(&mut writer.uncut);
-            let task = writer.wants_fill().then(|| {
+            let task = writer.wants_fill(self.full).then(|| {
                 writer.filling = true;
-                let to = (writer.ahead + writer.fill_step()).min(FULL);
+                let to = (writer.ahead + writer.fill_step()).min(self.full);
                 (Arc::clone(&writer.file), writer.first, writer.ahead, to)
             });
             (uncut, task)

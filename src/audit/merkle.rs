@@ -174,3 +174,183 @@ pub fn verify_consistency(from: u64, to: u64, root_from: &Hash, root_to: &Hash, 
 fn split_of(width: u64) -> u64 {
     1 << (63 - (width - 1).leading_zeros())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use keys::digest::leaf_hash;
+
+    use super::*;
+
+    /// A tree held as its leaves: RFC 6962 §2.1 word for word, and nothing else.
+    struct Naive(Vec<Hash>);
+
+    fn mth(leaves: &[Hash]) -> Hash {
+        match leaves {
+            [] => sha256(&[]),
+            [leaf] => *leaf,
+            _ => {
+                let mut k = 1;
+                while k * 2 < leaves.len() {
+                    k *= 2;
+                }
+                node_hash(&mth(&leaves[..k]), &mth(&leaves[k..]))
+            }
+        }
+    }
+
+    impl Nodes for Naive {
+        type Error = Infallible;
+        fn node(&mut self, height: u32, index: u64) -> Result<Hash, Infallible> {
+            let (start, end) = ((index << height) as usize, ((index + 1) << height) as usize);
+            Ok(mth(&self.0[start..end]))
+        }
+    }
+
+    fn naive_path(m: usize, leaves: &[Hash]) -> Vec<Hash> {
+        if leaves.len() < 2 {
+            return Vec::new();
+        }
+        let k = leaves.len().next_power_of_two() / 2;
+        let (mut path, other) = if m < k {
+            (naive_path(m, &leaves[..k]), mth(&leaves[k..]))
+        } else {
+            (naive_path(m - k, &leaves[k..]), mth(&leaves[..k]))
+        };
+        path.push(other);
+        path
+    }
+
+    /// SUBPROOF of RFC 6962 §2.1.2.
+    fn naive_proof(m: usize, leaves: &[Hash], whole: bool) -> Vec<Hash> {
+        if m == leaves.len() {
+            return if whole { Vec::new() } else { vec![mth(leaves)] };
+        }
+        let k = leaves.len().next_power_of_two() / 2;
+        let (mut proof, other) = if m <= k {
+            (naive_proof(m, &leaves[..k], whole), mth(&leaves[k..]))
+        } else {
+            (naive_proof(m - k, &leaves[k..], false), mth(&leaves[..k]))
+        };
+        proof.push(other);
+        proof
+    }
+
+    fn leaves(count: u64) -> Vec<Hash> {
+        (0..count).map(|number| leaf_hash(&number.to_be_bytes())).collect()
+    }
+
+    fn hex(text: &str) -> Hash {
+        let digits: Vec<_> = text.chars().map(|digit| digit.to_digit(16).unwrap() as u8).collect();
+        let bytes: Vec<_> = digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect();
+        bytes.try_into().unwrap()
+    }
+
+    /// The leaves, roots and proofs that the reference implementation of Certificate Transparency is tested with.
+    #[test]
+    fn the_tree_agrees_with_certificate_transparency() {
+        let data: [&[u8]; 8] =
+            [b"", b"\x00", b"\x10", b"\x20\x21", b"\x30\x31", b"\x40\x41\x42\x43", b"PQRSTUVW", b"`abcdefghijklmno"];
+        let leaves: Vec<_> = data.into_iter().map(leaf_hash).collect();
+        let roots = [
+            "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+            "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+            "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+            "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+            "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+            "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+            "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+        ];
+        let mut frontier = Frontier::default();
+        assert_eq!(frontier.root(), hex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"));
+        for (leaf, root) in leaves.iter().zip(roots) {
+            frontier.push(*leaf, |_, _| {});
+            assert_eq!(frontier.root(), hex(root));
+        }
+        let mut tree = Naive(leaves);
+        assert_eq!(
+            inclusion(&mut tree, 0, 8).unwrap(),
+            [
+                hex("96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7"),
+                hex("5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e"),
+                hex("6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4"),
+            ]
+        );
+        assert_eq!(
+            consistency(&mut tree, 6, 8).unwrap(),
+            [
+                hex("0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a"),
+                hex("ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0"),
+                hex("d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7"),
+            ]
+        );
+    }
+
+    #[test]
+    fn every_root_up_to_300_leaves_is_the_naive_one() {
+        let leaves = leaves(300);
+        let mut frontier = Frontier::default();
+        for size in 0..300 {
+            assert_eq!(frontier.root(), mth(&leaves[..size]), "size {size}");
+            assert_eq!(range_root(&mut Naive(leaves.clone()), 0, size as u64).unwrap(), frontier.root(), "size {size}");
+            frontier.push(leaves[size], |_, _| {});
+        }
+    }
+
+    #[test]
+    fn every_inclusion_proof_up_to_300_leaves_is_the_naive_one_and_holds() {
+        let leaves = leaves(300);
+        let mut tree = Naive(leaves.clone());
+        for size in (1..40).chain([63, 64, 65, 100, 127, 128, 129, 255, 256, 257, 299, 300]) {
+            let root = mth(&leaves[..size]);
+            for index in 0..size {
+                let path = inclusion(&mut tree, index as u64, size as u64).unwrap();
+                assert_eq!(path, naive_path(index, &leaves[..size]), "{index} of {size}");
+                let holds = |index: usize, size: usize, leaf, path: &[Hash]| {
+                    verify_inclusion(index as u64, size as u64, leaf, path, &root)
+                };
+                assert!(holds(index, size, &leaves[index], &path), "{index} of {size}");
+                let other = leaf_hash(b"other");
+                assert!(!holds(index, size, &other, &path));
+                assert!(index + 1 >= size || !holds(index + 1, size, &leaves[index], &path));
+                assert!(!holds(index, size, &leaves[index], &[&path[..], &[other]].concat()));
+                assert!(path.is_empty() || !holds(index, size, &leaves[index], &path[1..]));
+                assert!(path.is_empty() || !holds(index, size, &leaves[index], &path[..path.len() - 1]));
+            }
+            assert!(!verify_inclusion(size as u64, size as u64, &leaves[0], &[], &root));
+        }
+    }
+
+    #[test]
+    fn every_consistency_proof_between_sizes_up_to_300_is_the_naive_one_and_holds() {
+        let leaves = leaves(300);
+        let mut tree = Naive(leaves.clone());
+        let roots: Vec<_> = (0..=300).map(|size| mth(&leaves[..size])).collect();
+        for to in (1..40).chain([64, 65, 127, 128, 256, 257, 300]) {
+            for from in 0..=to {
+                let path = consistency(&mut tree, from as u64, to as u64).unwrap();
+                let naive = if from == 0 { Vec::new() } else { naive_proof(from, &leaves[..to], true) };
+                assert_eq!(path, naive, "{from} to {to}");
+                let holds = |old: &Hash, new: &Hash, path: &[Hash]| verify_consistency(from as u64, to as u64, old, new, path);
+                assert!(holds(&roots[from], &roots[to], &path), "{from} to {to}");
+                let other = leaf_hash(b"other");
+                assert!(!holds(&other, &roots[to], &path), "{from} to {to}");
+                assert!(from == 0 || !holds(&roots[from], &other, &path), "{from} to {to}");
+                assert!(!holds(&roots[from], &roots[to], &[&path[..], &[other]].concat()), "{from} to {to}");
+            }
+            assert!(!verify_consistency(to as u64 + 1, to as u64, &roots[to], &roots[to], &[]));
+        }
+    }
+
+    #[test]
+    fn proofs_with_numbers_beyond_any_tree_are_refused_without_a_panic() {
+        let hash = leaf_hash(b"");
+        for number in [u64::MAX, u64::MAX - 1, 1 << 63] {
+            assert!(!verify_inclusion(number - 1, number, &hash, &[hash; 70], &hash));
+            assert!(!verify_consistency(number - 1, number, &hash, &hash, &[hash; 70]));
+            assert!(!verify_consistency(1, number, &hash, &hash, &[hash; 70]));
+        }
+    }
+}

@@ -25,6 +25,9 @@ use super::{TrailError, trail};
 /// How many segments, from the last one back, are read again at start.
 const READ_AGAIN: usize = 4;
 
+/// How many places further back are tried for a start from tiles, before everything is read.
+const MOST_TRIES: usize = 64;
+
 /// How many checkpoints, from the last one back, are checked at start.
 const CHECKED: usize = 16;
 
@@ -96,9 +99,11 @@ pub(super) fn open(
     let headers = headers(&mut segments, &notes, known, &mut findings)?;
     let start = suspicious(&segments, &headers).unwrap_or(usize::MAX).min(segments.len().saturating_sub(READ_AGAIN));
 
-    let restored = segments.get(start).and_then(|segment| Tree::restore(dir, segment.first));
-    let restored = restored.filter(|tree| notes.agrees_below(dir, tree));
-    let (start, tree) = restored.map_or((0, Tree::default()), |tree| (start, tree));
+    // The tile that a segment begins in may not be full yet, so that it can only be had by starting earlier.
+    let candidates = (1..=start).rev().take(MOST_TRIES);
+    let mut restored = candidates.filter_map(|at| Some((at, Tree::restore(dir, segments.get(at)?.first)?)));
+    let restored = restored.next().filter(|(_, tree)| notes.agrees_below(dir, tree));
+    let (start, tree) = restored.unwrap_or_default();
     let mut scan = Scan::new(dir, &notes, known, tree);
     for at in start..segments.len() {
         let last = at + 1 == segments.len();
@@ -122,6 +127,7 @@ pub(super) fn open(
         public,
         signer,
         disk,
+        full: segment::FULL,
         written: AtomicU64::new(size),
         durable: Mutex::new(writer.tree.frontier().clone()),
         writer: Mutex::new(writer),
@@ -130,7 +136,7 @@ pub(super) fn open(
         flow: Flow::at(size),
         keeper: Keeper::default(),
         kept: Mutex::new(Kept::open(dir, notes.whole, notes.last())?),
-        _lock: lock,
+        lock: Mutex::new(Some(lock)),
     };
     Ok((shared, findings))
 }

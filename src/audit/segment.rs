@@ -21,7 +21,7 @@ use super::merkle::Hash;
 pub(crate) const HEADER: usize = 64;
 /// Bytes before the entry of a frame.
 pub(crate) const FRAME: usize = 8;
-/// A segment that would grow beyond this is followed by a new one.
+/// A segment that would grow beyond this is followed by a new one, unless it is empty.
 pub(crate) const FULL: u64 = 64 * 1024 * 1024;
 
 const MAGIC: &[u8; 8] = b"PVTRAIL1";

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use rcgen::{KeyPair, PKCS_ED25519, PublicKeyData, SigningKey};
 
+use super::merkle::Hash;
 use super::note::VerifyingKey;
-use super::{Entry, Findings, Outcome, Signer, Trail, TrailError};
+use super::{Disk, Entry, Findings, Outcome, Report, Signer, Trail, TrailError, verify};
 use crate::model::ids::DecisionId;
 
 /// The name under which the tests' trails sign.
@@ -35,8 +36,38 @@ impl TestKey {
         Arc::new(move |message| Some(pair.sign(message).unwrap().try_into().unwrap()))
     }
 
+    /// Opens a trail of small segments.
     pub(super) fn open(&self, dir: &Path) -> Result<(Trail, Findings), TrailError> {
-        Trail::open(dir, self.signer(), self.key.public, ORIGIN, None)
+        self.open_knowing(dir, None)
+    }
+
+    pub(super) fn open_knowing(&self, dir: &Path, known: Option<(u64, Hash)>) -> Result<(Trail, Findings), TrailError> {
+        Trail::open_sized(1000, Disk::Plain, dir, self.signer(), self.key.public, ORIGIN, known)
+    }
+
+    /// Opens a trail in which nothing is signed.
+    pub(super) fn open_sealed(&self, dir: &Path, known: Option<(u64, Hash)>) -> (Trail, Findings) {
+        Trail::open(dir, Arc::new(|_| None), self.key.public, ORIGIN, known).unwrap()
+    }
+
+    /// A closed trail of entries with these numbers, appended one by one.
+    pub(super) fn trail(&self, dir: &Path, numbers: std::ops::Range<u64>) {
+        let (trail, _) = self.open(dir).unwrap();
+        append(&trail, numbers);
+    }
+
+    pub(super) fn verify(&self, dir: &Path) -> Report {
+        verify(dir, &self.key.public, None).unwrap()
+    }
+}
+
+/// Appends entries with these numbers one by one, and waits for the last.
+pub(super) fn append(trail: &Trail, numbers: std::ops::Range<u64>) {
+    for number in numbers {
+        let ticket = trail.append(&[entry(number)]).unwrap();
+        if number % 50 == 0 {
+            let _ = trail.durable_blocking(ticket).unwrap();
+        }
     }
 }
 

@@ -90,48 +90,56 @@ impl Tree {
         std::mem::take(&mut self.pending)
     }
 
-    /// The tree of `size` leaves, from full tiles alone; `None` where one is missing.
+    /// The tree of `size` leaves, from the files of full tiles; `None` where one is missing.
     pub(crate) fn restore(dir: &Path, size: u64) -> Option<Self> {
-        let mut partial = Vec::new();
-        for level in 0.. {
-            let hashes = size.checked_shr(HEIGHT * level).unwrap_or(0);
-            if hashes == 0 {
-                break;
-            }
-            let count = (hashes % WIDTH as u64) as usize;
-            let tile = if count == 0 { Vec::new() } else { read(dir, level, hashes / WIDTH as u64).ok()? };
-            partial.push(tile.into_iter().take(count).collect());
+        let mut view = View { dir: dir.to_owned(), size, tree: Self::default(), cache: HashMap::new() };
+        let count_at = |level: u32| size.checked_shr(HEIGHT * level).unwrap_or(0);
+        for level in (0..).take_while(|level| count_at(*level) > 0) {
+            let count = count_at(level);
+            let first = count - count % WIDTH as u64;
+            let partial = match level {
+                _ if first == count => Vec::new(),
+                0 => read(dir, 0, first / WIDTH as u64).ok()?.into_iter().take((count - first) as usize).collect(),
+                // Each hash of a partial tile is the root of a full tile below it.
+                _ => (first..count).map(|index| view.root_of_tile(level - 1, index)).collect::<Result<_, _>>().ok()?,
+            };
+            view.tree.partial.push(partial);
         }
-        let mut view = View { dir: dir.to_owned(), tree: Self::default(), cache: HashMap::new() };
         let mut peaks = Vec::new();
         let mut start = 0;
         for height in (0..u64::BITS).rev().filter(|height| size >> height & 1 == 1) {
             peaks.push(view.node(height, start >> height).ok()?);
             start += 1 << height;
         }
-        Some(Self { frontier: Frontier::of(size, peaks)?, partial, pending: Vec::new() })
+        Some(Self { frontier: Frontier::of(size, peaks)?, ..view.tree })
     }
 }
 
 /// The tree at one moment, with its files: where proofs are made from.
 pub(crate) struct View {
     dir: PathBuf,
+    size: u64,
     tree: Tree,
     cache: HashMap<(u32, u64), Vec<Hash>>,
 }
 
 impl View {
     pub(crate) fn new(dir: &Path, tree: Tree) -> Self {
-        Self { dir: dir.to_owned(), tree, cache: HashMap::new() }
+        Self { dir: dir.to_owned(), size: tree.frontier.size(), tree, cache: HashMap::new() }
     }
 
     pub(crate) fn size(&self) -> u64 {
-        self.tree.frontier.size()
+        self.size
+    }
+
+    /// The root of a full tile.
+    fn root_of_tile(&mut self, level: u32, index: u64) -> Result<Hash, TrailError> {
+        Ok(fold(self.tile(level, index, WIDTH)?))
     }
 
     /// The first `width` hashes of a tile.
     pub(crate) fn tile(&mut self, level: u32, index: u64, width: usize) -> Result<&[Hash], TrailError> {
-        let held = self.tree.frontier.size().checked_shr(HEIGHT * level).unwrap_or(0);
+        let held = self.size.checked_shr(HEIGHT * level).unwrap_or(0);
         let tile = if held / WIDTH as u64 == index && held != 0 {
             self.tree.partial.get(level as usize).map(Vec::as_slice)
         } else if let Some(tile) = self.tree.pending.iter().find(|tile| tile.level == level && tile.index == index) {
@@ -154,11 +162,19 @@ impl Nodes for View {
         let (level, inner) = (height / HEIGHT, height % HEIGHT);
         let first = index << inner;
         let start = (first % WIDTH as u64) as usize;
-        let mut hashes = self.tile(level, first / WIDTH as u64, start + (1 << inner))?[start..].to_vec();
-        while hashes.len() > 1 {
-            hashes = hashes.as_chunks().0.iter().map(|[left, right]| node_hash(left, right)).collect();
+        Ok(fold(&self.tile(level, first / WIDTH as u64, start + (1 << inner))?[start..]))
+    }
+}
+
+/// The root over hashes whose number is a power of two.
+fn fold(hashes: &[Hash]) -> Hash {
+    match hashes {
+        [] => [0; 32],
+        [hash] => *hash,
+        _ => {
+            let (left, right) = hashes.split_at(hashes.len() / 2);
+            node_hash(&fold(left), &fold(right))
         }
-        hashes.first().copied().ok_or(TrailError::OutOfRange)
     }
 }
 

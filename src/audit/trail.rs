@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) public: [u8; 32],
     pub(super) signer: Signer,
     pub(super) disk: Disk,
+    /// A segment that would grow beyond this is followed by a new one.
+    pub(super) full: u64,
     pub(super) writer: Mutex<Writer>,
     pub(super) filled: Condvar,
     pub(super) written: AtomicU64,
@@ -51,8 +53,8 @@ pub(super) struct Shared {
     pub(super) durable: Mutex<Frontier>,
     pub(super) keeper: Keeper,
     pub(super) kept: Mutex<Kept>,
-    /// Held open for its lock.
-    pub(super) _lock: File,
+    /// Held open for its lock, until the trail is closed.
+    pub(super) lock: Mutex<Option<File>>,
 }
 
 /// What only one appender at a time may touch.
@@ -127,7 +129,21 @@ impl Trail {
         origin: &str,
         known: Option<(u64, [u8; 32])>,
     ) -> Result<(Self, Findings), TrailError> {
-        let (shared, findings) = open::open(disk, dir, signer, public, origin, known)?;
+        Self::open_sized(FULL, disk, dir, signer, public, origin, known)
+    }
+
+    /// The same with segments of at most `full` bytes.
+    pub(super) fn open_sized(
+        full: u64,
+        disk: Disk,
+        dir: &Path,
+        signer: Signer,
+        public: [u8; 32],
+        origin: &str,
+        known: Option<(u64, [u8; 32])>,
+    ) -> Result<(Self, Findings), TrailError> {
+        let (mut shared, findings) = open::open(disk, dir, signer, public, origin, known)?;
+        shared.full = full;
         let shared = Arc::new(shared);
         let trail = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
         let start = |name: &str, run: fn(&Shared)| {
@@ -197,7 +213,7 @@ impl Trail {
         (frontier.size(), frontier.root())
     }
 
-    /// Syncs, signs a last checkpoint and ends the threads. Later appends answer `Closed`.
+    /// Syncs, signs a last checkpoint, ends the threads and gives up the lock. Later appends answer `Closed`; reading goes on.
     pub fn close(&self) {
         let mut threads = self.threads.lock();
         {
@@ -209,6 +225,7 @@ impl Trail {
         let _ = threads.0.take().map(JoinHandle::join);
         self.shared.keeper.stop();
         let _ = threads.1.take().map(JoinHandle::join);
+        self.shared.lock.lock().take();
     }
 
     pub(super) fn shared(&self) -> &Shared {
@@ -233,7 +250,7 @@ impl Shared {
             if self.closed.load(Ordering::Acquire) {
                 return Err(TrailError::Closed);
             }
-            if writer.offset > HEADER as u64 && writer.offset + length > FULL {
+            if writer.offset > HEADER as u64 && writer.offset + length > self.full {
                 self.roll(&mut writer).inspect_err(|_| self.flow.poison())?;
             }
             if !writer.filling || writer.offset + length <= writer.ahead {
@@ -258,7 +275,7 @@ impl Shared {
         writer.dirty = true;
         let count = frames.leaves.len() as u64;
         self.written.store(first + count, Ordering::Release);
-        let keep = writer.wants_fill() || writer.tree.pending().len() >= 64;
+        let keep = writer.wants_fill(self.full) || writer.tree.pending().len() >= 64;
         drop(writer);
         if keep {
             self.keeper.poke();
@@ -326,8 +343,8 @@ impl Writer {
     }
 
     /// Whether so few zeros are left that more should be written.
-    pub(super) fn wants_fill(&self) -> bool {
-        !self.filling && self.ahead < FULL && self.ahead - self.offset < self.fill_step() / 2
+    pub(super) fn wants_fill(&self, full: u64) -> bool {
+        !self.filling && self.ahead < full && self.ahead - self.offset < self.fill_step() / 2
     }
 }
 

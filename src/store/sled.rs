@@ -10,7 +10,7 @@
 //! | one tree | atomicity across trees is not needed, so it need not be trusted |
 //! | keys ≤ 128 B, values ≤ 6,000 B | a leaf of larger ones becomes a blob file, which is never synced |
 //! | every call under `catch_unwind` | damaged files make sled panic rather than answer |
-//! | the file is synced before sled opens it | sled's snapshot, which is synced, must not be ahead of the log that it describes |
+//! | the file is synced before sled opens it | after a kill, sled syncs its new snapshot, but the log that it describes only where it cuts the log's tail |
 //! | unfinished snapshots are removed before opening | sled takes `snap.X.generating` for a snapshot and refuses to start |
 //! | a reserve of free space | a full disk in the middle of a batch ends the process |
 //! | a failed flush or sync ends everything | after a failed fsync the kernel drops the dirty pages, and a second fsync succeeds without them |
@@ -22,6 +22,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 
@@ -30,6 +31,10 @@ use super::{Batch, OnFatal, Row, Store, StoreError};
 
 /// The most cache that sled is given; it takes about three times as much memory.
 pub const MAX_CACHE: u64 = 128 << 20;
+
+/// How often, and how long apart, closing looks whether sled has let go of its file: 5 s at most.
+const CLOSING_TRIES: u32 = 1_000;
+const CLOSING_PAUSE: Duration = Duration::from_millis(5);
 
 /// How to open the store.
 #[derive(Debug, Clone, Copy)]
@@ -191,11 +196,22 @@ impl Store for SledStore {
 }
 
 impl Drop for SledStore {
-    /// sled writes and syncs once more when its last handle goes, and panics when it cannot.
+    /// sled writes and syncs once more when its last handle goes, and panics when it cannot. Its threads may hold the
+    /// file and its lock for some moments longer; this waits for them, so that the next `open` finds the file free.
     fn drop(&mut self) {
         let database = self.database.take();
         if catch_unwind(AssertUnwindSafe(|| drop(database))).is_err() {
             tracing::error!("sled panicked while it was closed");
+        }
+        let free = (0..CLOSING_TRIES).any(|_| {
+            let free = self.file.try_lock().is_ok();
+            if !free {
+                std::thread::sleep(CLOSING_PAUSE);
+            }
+            free
+        });
+        if !free {
+            tracing::error!("sled still holds its file; it can be opened again when this process has ended");
         }
     }
 }

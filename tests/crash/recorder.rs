@@ -144,6 +144,22 @@ impl Recording {
         recording
     }
 
+    /// The recording of a first process that was killed after `cut` events, and of what came after it on the same files,
+    /// which the page cache still had.
+    pub(crate) fn then(&self, cut: usize, after: &Recording) -> Self {
+        let mut events = self.events[..cut].to_vec();
+        let files = events.iter().map(|event| event.file).max().unwrap_or(0);
+        events.extend(after.events.iter().cloned().map(|mut event| {
+            event.file += if event.file == 0 { 0 } else { files };
+            if matches!(event.kind, Kind::Fsync | Kind::Fdatasync | Kind::SyncAll) {
+                event.offset += cut as u64;
+            }
+            event
+        }));
+        let starts = self.starts.iter().copied().filter(|&start| start < cut).chain(after.starts.iter().map(|start| start + cut));
+        Self { events, starts: starts.collect(), before: self.before.clone() }
+    }
+
     /// Every byte that was ever written, with the number of its file and its offset, in order.
     pub(crate) fn every_byte(&self) -> impl Iterator<Item = (u32, u64, &[u8])> {
         let writes = self.events.iter().filter(|event| event.kind == Kind::Write);
@@ -268,12 +284,13 @@ impl<'a> Replay<'a> {
                         if self.keeps_name(at, &[&path]) && disk.has_parent(&path) {
                             disk.names.insert(path, content);
                         }
-                    } else if !contents.contains_key(&number) {
-                        let content = seen.names.get(&path).copied().unwrap_or_else(|| {
-                            seen.new_content();
-                            disk.new_content()
+                    } else {
+                        contents.entry(number).or_insert_with(|| {
+                            seen.names.get(&path).copied().unwrap_or_else(|| {
+                                seen.new_content();
+                                disk.new_content()
+                            })
                         });
-                        contents.insert(number, content);
                     }
                 }
                 Kind::Write | Kind::Truncate | Kind::Allocate => {

@@ -38,6 +38,15 @@ fn rows_are_there_after_the_store_was_closed_and_its_directory_is_private() {
 }
 
 #[test]
+fn a_closed_store_can_be_opened_at_once() {
+    let home = tempfile::tempdir().unwrap();
+    for round in 0..40u8 {
+        let store = open(home.path()).unwrap();
+        (0..20).for_each(|row| store.commit(&batch(&[round, row])).unwrap());
+    }
+}
+
+#[test]
 fn two_processes_cannot_have_it_open() {
     let home = tempfile::tempdir().unwrap();
     let store = open(home.path()).unwrap();
@@ -89,6 +98,38 @@ fn damaged_files_are_an_error_and_not_a_panic() {
     bytes[10] ^= 1;
     fs::write(&path, &bytes).unwrap();
     assert!(matches!(open(home.path()), Err(StoreError::Corrupt("opening the database"))));
+}
+
+#[test]
+fn flipped_bits_anywhere_are_an_answer_or_an_error() {
+    let home = tempfile::tempdir().unwrap();
+    let original = home.path().join("original");
+    let store = open(&original).unwrap();
+    (0..300u16).for_each(|row| store.commit(&batch(&row.to_be_bytes().repeat(20))).unwrap());
+    drop(store);
+    drop(open(&original).unwrap());
+    let bytes = fs::read(original.join("db")).unwrap();
+    let used = bytes.iter().rposition(|byte| *byte > 1).unwrap();
+    let mut refused = 0;
+    for flip in 0..30usize {
+        let directory = home.path().join(flip.to_string());
+        make(&directory).unwrap();
+        for name in names(&original, "").unwrap().iter().filter(|name| *name != "blobs") {
+            fs::copy(original.join(name), directory.join(name)).unwrap();
+        }
+        let mut damaged = bytes.clone();
+        damaged[flip * 1_037_389 % used] ^= 1 << (flip % 8);
+        fs::write(directory.join("db"), damaged).unwrap();
+        let read = open(&directory).and_then(|store| store.scan(b"", None, usize::MAX).map(|rows| rows.len()));
+        match read {
+            Ok(rows) => assert!(rows <= 300),
+            Err(error) => {
+                assert!(matches!(error, StoreError::Corrupt(_) | StoreError::Unavailable(_)));
+                refused += 1;
+            }
+        }
+    }
+    assert!(refused > 0, "damage is noticed at least at times");
 }
 
 #[test]

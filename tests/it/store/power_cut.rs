@@ -3,13 +3,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use oubliette::store::sled::{Settings, SledStore};
 use oubliette::store::{Batch, Store, StoreError};
 
 use super::recording::{place, run};
-use crate::recorder::{Loss, Random, Recording};
+use crate::recorder::{Kind, Loss, Random, Recording};
 
 const CHILD: &str = "store::power_cut::commits_until_the_end";
 
@@ -32,7 +34,7 @@ fn batch(number: u32) -> Batch {
         if number.wrapping_mul(7) % 13 == row {
             batch.remove(key);
         } else {
-            let length = 40 + number as usize * 977 % if number % 10 == 0 { 5_960 } else { 300 };
+            let length = 40 + number as usize * 977 % if number.is_multiple_of(10) { 5_960 } else { 300 };
             batch.put(key, number.to_be_bytes().repeat(length.div_ceil(4)));
         }
     }
@@ -70,6 +72,24 @@ fn commits_until_the_end() {
             }
             end(store, &setting);
         }
+        // Commits until the disk refuses; from then on the store answers that it is poisoned, and reads go on.
+        "refused" => {
+            let fatal = Arc::new(AtomicU32::new(0));
+            let told = Arc::clone(&fatal);
+            let settings = Settings { cache_bytes: 1 << 20, reserve: Some(0) };
+            let on_fatal = Arc::new(move |_: &'static str| {
+                told.fetch_add(1, Ordering::SeqCst);
+            });
+            let store = SledStore::open(&directory.join("db"), settings, on_fatal).unwrap();
+            let refused = (first..=last).find(|&number| {
+                let done = store.commit(&batch(number));
+                done.is_err() || acknowledged.write_at(&number.to_be_bytes(), 0).is_err()
+            });
+            let refused = refused.expect("the disk refuses at last");
+            assert_eq!(store.commit(&batch(refused)), Err(StoreError::Poisoned));
+            assert_eq!(fatal.load(Ordering::SeqCst), 1);
+            assert!(store.row(b"j").unwrap().is_some());
+        }
         // What a program does that trusts sled: the same batches, and its own flush.
         "flush" => {
             let config = sled::Config::new().path(directory.join("db")).flush_every_ms(None).cache_capacity(1 << 20);
@@ -103,7 +123,7 @@ fn end<T>(store: T, setting: &str) {
 /// What the medium gives back after a cut.
 #[derive(Debug, PartialEq)]
 enum After {
-    /// Everything that was acknowledged, and at most the batch in flight.
+    /// Everything that was acknowledged, and at most what was in flight.
     Kept,
     /// So many acknowledged batches are gone, and the rest is whole.
     Lost(u32),
@@ -144,12 +164,20 @@ fn cuts(recording: &Recording, count: u64, seed: u64) -> Vec<(usize, Loss, After
     outcomes
 }
 
+/// `OUBLIETTE_CUTS="500 7 3000"` asks for 500 moments from the seed 7 in 3,000 batches, for a long run.
+fn campaign() -> Option<(u64, u64, u32)> {
+    let asked = std::env::var("OUBLIETTE_CUTS").ok()?;
+    let mut words = asked.split(' ');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
 #[test]
 fn no_acknowledged_commit_is_lost_in_a_power_cut() {
+    let (moments, seed, batches) = campaign().unwrap_or((30, 1, 400));
     let home = tempfile::tempdir().unwrap();
-    let (_, log) = run(CHILD, home.path(), "wrapper 1 400");
+    let (_, log) = run(CHILD, home.path(), &format!("wrapper 1 {batches}"));
     let recording = Recording::load(&log, None);
-    let bad: Vec<_> = cuts(&recording, 30, 1).into_iter().filter(|(_, _, after)| *after != After::Kept).collect();
+    let bad: Vec<_> = cuts(&recording, moments, seed).into_iter().filter(|(_, _, after)| *after != After::Kept).collect();
     assert!(bad.is_empty(), "{} events, {bad:?}", recording.events.len());
 }
 
@@ -168,18 +196,47 @@ fn with_sleds_own_flush_acknowledged_commits_are_lost() {
 #[test]
 fn a_cut_while_the_store_opens_after_a_kill_loses_nothing_that_it_acknowledged() {
     let home = tempfile::tempdir().unwrap();
-    run(CHILD, home.path(), "wrapper 1 60 abort");
-    let (_, log) = run(CHILD, home.path(), "wrapper 61 90");
-    let recording = Recording::load(&log, None);
-    let second = recording.starts[1];
-    let first_commit = (second..recording.events.len())
-        .find(|&cut| recording.last_written("acknowledged", cut) == Some(&61u32.to_be_bytes()))
-        .unwrap();
-    for cut in second..=first_commit {
+    let (_, log) = run(CHILD, home.path(), "wrapper 1 200");
+    let killed = Recording::load(&log, None);
+    // The kill comes between sled's write and the sync.
+    let kill = killed.events.iter().rposition(|event| event.kind == Kind::SyncFileRange).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    killed.image(kill, Loss::Nothing).write(&home.path().join("watched"));
+    let (_, log) = run(CHILD, home.path(), "wrapper 201 200");
+    let recording = killed.then(kill, &Recording::load(&log, None));
+
+    let opening = &recording.events[kill..];
+    let synced = opening.iter().position(|event| event.kind == Kind::Fsync).unwrap();
+    let written = opening.iter().position(|event| event.kind == Kind::Write).unwrap();
+    assert!(synced < written, "what the killed process wrote is synced before sled builds on it");
+
+    for cut in kill..=recording.events.len() {
         for loss in [Loss::Everything, Loss::SomeWrites(cut as u64), Loss::SomePages(cut as u64)] {
-            assert_eq!(after(&recording, cut, loss), After::Kept, "at {cut} of {second}..{first_commit}, {loss:?}");
+            let after = after(&recording, cut, loss);
+            assert_eq!(after, After::Kept, "at {cut} of {kill}..={}, {loss:?}", recording.events.len());
         }
     }
+}
+
+#[test]
+fn a_disk_that_refuses_in_the_middle_ends_commits_and_loses_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let directory = home.path().join("watched");
+    fs::create_dir(&directory).unwrap();
+    // The largest file may be 1.5 MiB; the signal that comes with the refusal is ignored, so that write(2) fails.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -f $1; shift; exec \"$@\"", "sh", "3072"]).arg(std::env::current_exe().unwrap());
+    limited.args([CHILD, "--exact", "--ignored", "--nocapture", "--test-threads=1"]);
+    limited.env("OUBLIETTE_TEST_DIR", &directory).env("OUBLIETTE_TEST_SETTING", "refused 1 5000");
+    let done = limited.output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let number = |bytes: Vec<u8>| u32::from_be_bytes(bytes.try_into().unwrap());
+    let acknowledged = number(fs::read(directory.join("acknowledged")).unwrap());
+    assert!((10..5000).contains(&acknowledged), "{acknowledged}");
+    let store = open(&directory).unwrap();
+    let last = number(store.row(b"j").unwrap().unwrap());
+    assert!((acknowledged..=acknowledged + 1).contains(&last), "{acknowledged} {last}");
+    assert_eq!(store.scan(b"", None, usize::MAX).unwrap(), rows_after(last));
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! Decision, trail and store.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use divan::{Bencher, black_box};
+use jiff::{SignedDuration, Timestamp};
+use oubliette::audit::{Entry, Outcome, Trail};
+use oubliette::model::caller::{Caller, CallerKind, Operation, Role};
+use oubliette::model::ids::{CallerId, DecisionId, TenantId, TokenId};
+use oubliette::model::purpose::GroupSet;
+use oubliette::policy::{Ask, Facts, RecordFacts, SubjectFacts, SubjectState, decide};
+use oubliette::store::sled::{Settings, SledStore};
+use oubliette::store::{Batch, Store};
+use oubliette::tenant::Tenant;
+
+use crate::forest::directory;
+
+const TENANT: TenantId = TenantId::from_bytes([1; 16]);
+
+fn now() -> Timestamp {
+    "2026-11-23T10:00:00Z".parse().expect("a time")
+}
+
+/// All guards for a read of a record that is allowed.
+#[divan::bench]
+fn decide_a_read(bencher: Bencher<'_, '_>) {
+    let tenant = Tenant::shipped(TENANT).expect("the shipped tenant");
+    let caller = Caller {
+        id: CallerId::from_bytes([2; 16]),
+        name: "shop".to_owned(),
+        tenant: TENANT,
+        kind: CallerKind::Service,
+        roles: BTreeSet::from([Role::Reader]),
+        token: TokenId::from_bytes([3; 16]),
+        purposes: BTreeSet::from(["b-service".to_owned()]),
+        fields: None,
+        expires_at: now() + SignedDuration::from_hours(24),
+    };
+    let subject = SubjectFacts { tenant: TENANT, class: "consumer", state: SubjectState::Active, jurisdiction: "DE" };
+    let purposes = ["a-account".to_owned(), "b-service".to_owned()];
+    let groups: GroupSet = tenant.groups_of(&purposes).expect("groups");
+    let record = RecordFacts { purposes: &purposes, groups, collected_at: now() };
+    let fields: Vec<u16> = ["name", "email"].iter().map(|name| tenant.field(name).expect("a field").number).collect();
+    let facts = Facts {
+        subject: Some(&subject),
+        record: Some(&record),
+        fields: &fields,
+        key_groups: groups,
+        trail: true,
+        ..Facts::of(&tenant)
+    };
+    let ask = Ask { caller: &caller, operation: Operation::ReadRecords, purpose: Some("b-service"), now: now() };
+    assert!(decide(&ask, &facts).is_ok(), "a refusal is cheaper, and not what is meant");
+    bencher.bench(|| decide(black_box(&ask), black_box(&facts)).is_ok());
+}
+
+fn trail(dir: &std::path::Path) -> Trail {
+    let signer = Arc::new(|_: &[u8]| Some([0; 64]));
+    Trail::open(dir, signer, [0; 32], "oubliette.local/bench", None).expect("a trail").0
+}
+
+fn entry() -> Entry {
+    let decision = DecisionId::from_bytes([9; 16]);
+    Entry {
+        caller: Some(CallerId::from_bytes([2; 16])),
+        token: Some(TokenId::from_bytes([3; 16])),
+        purpose: Some("b-service".to_owned()),
+        tag: Some([4; 16]),
+        fields: vec![1, 4, 5, 6],
+        records: 1,
+        ..Entry::new(now(), decision, "readRecords", Outcome::Allowed, "default-1")
+    }
+}
+
+/// One entry, handed to the operating system.
+#[divan::bench]
+fn append_an_entry(bencher: Bencher<'_, '_>) {
+    let dir = directory();
+    let trail = trail(&dir.path().join("trail"));
+    let entry = [entry()];
+    bencher.bench(|| trail.append(black_box(&entry)).map(drop));
+}
+
+/// One entry or many, on the disk.
+#[divan::bench(args = [1, 16, 64])]
+fn append_durably(bencher: Bencher<'_, '_>, entries: usize) {
+    let dir = directory();
+    let trail = trail(&dir.path().join("trail"));
+    let entries = vec![entry(); entries];
+    bencher.bench(|| {
+        let ticket = trail.append(black_box(&entries)).expect("an entry");
+        trail.durable_blocking(ticket).map(drop)
+    });
+}
+
+/// A commit group of so many records of 1.3 KiB.
+#[divan::bench(args = [1, 16, 64])]
+fn commit_rows(bencher: Bencher<'_, '_>, rows: usize) {
+    let dir = directory();
+    let store = SledStore::open(&dir.path().join("db"), Settings::default(), Arc::new(|_| ())).expect("a store");
+    let next = AtomicU64::new(0);
+    let group = || {
+        let mut batch = Batch::default();
+        for _ in 0..rows {
+            let digest = keys::digest::sha256(&[&next.fetch_add(1, Ordering::Relaxed).to_be_bytes()]);
+            batch.put([b"r".as_slice(), &digest].concat(), vec![0xa5; 1330]);
+        }
+        batch
+    };
+    bencher.with_inputs(group).bench_refs(|batch| store.commit(batch));
+}
