@@ -24,7 +24,7 @@ use super::trail::{FIRST_FILL, OldSegment, Shared, Signer, Writer, create_segmen
 use super::{TrailError, trail};
 
 /// How many segments, from the last one back, are read again at start.
-const READ_AGAIN: usize = 4;
+const READ_AGAIN: usize = 2;
 
 /// How many places further back are tried for a start from tiles, before everything is read.
 const MOST_TRIES: usize = 64;
