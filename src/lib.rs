@@ -2,8 +2,8 @@
 
 pub mod audit;
 pub mod auth;
-pub mod config;
 pub mod cli;
+pub mod config;
 pub mod demo;
 pub mod model;
 pub mod policy;
