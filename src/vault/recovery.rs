@@ -11,6 +11,7 @@ use crate::store::layout::{CommitMark, RowKey};
 use super::call::Refused;
 use super::core::Core;
 use super::erasure::certify;
+use super::erasure::certify::Before;
 use super::lifecycle::OpenError;
 use super::rows::{ErasureRow, unpack};
 
@@ -32,7 +33,7 @@ pub(crate) fn run(core: &Core, mark: u64, findings: &Findings) -> Result<(), Ope
         .load(core.store.as_ref(), &core.hierarchy)
         .map_err(|e| OpenError::File("the callers", std::io::Error::other(e)))?;
     for row in unfinished(core).map_err(failed)? {
-        certify(core, row.0, row.1, &Vec::new()).map_err(failed)?;
+        certify(core, row.0, row.1, &Before::default()).map_err(failed)?;
     }
     Ok(())
 }
