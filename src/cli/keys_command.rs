@@ -1,19 +1,17 @@
 //! `oubliette keys`: what keys there are and how old, and rotation. No command shows key bytes.
 
 use clap::{Args, Subcommand};
-use keys::secret::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::out::Out;
-use super::secrets::{PassphraseFrom, TokenFrom};
+use super::secrets::TokenFrom;
 use super::target::{Target, success};
 
 const EXAMPLES: &str = "\
 Examples:
   oubliette keys list --dir /srv/vault --token-file key_admin.token
-  oubliette keys rotate --dir /srv/vault --token-file key_admin.token
-  oubliette keys rotate --root --dir /srv/vault --token-file key_admin.token";
+  oubliette keys rotate --dir /srv/vault --token-file key_admin.token";
 
 /// Needs the token of a key admin.
 #[derive(Debug, Args)]
@@ -27,7 +25,7 @@ pub(super) struct Keys {
 enum Action {
     /// Ids, epochs, states and ages
     List(List),
-    /// Close the epoch and open a new one; with --root, make a new root key
+    /// Close the epoch and open a new one: whatever the old one's key opened is lost to leftovers
     Rotate(Rotate),
 }
 
@@ -43,11 +41,6 @@ struct List {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct Rotate {
-    /// Make a new root key under the same passphrase, which is asked for
-    #[arg(long)]
-    root: bool,
-    #[command(flatten)]
-    passphrase: PassphraseFrom,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -85,14 +78,12 @@ impl List {
 impl Rotate {
     fn run(self, out: Out) -> Result<(), Failure> {
         let client = self.target.client(Some(self.token.needed()?))?;
-        let (body, what) = if self.root {
-            let passphrase = self.passphrase.existing()?;
-            (json!({ "operation": "rotate-root", "passphrase": passphrase.expose_secret() }), "root key")
-        } else {
-            (json!({ "operation": "rotate-epoch" }), "epoch key")
-        };
-        let reply = success(client.post("/v1/keys/operations", &body).send(), &format!("rotate the {what}"))?;
-        out.result(&format!("There is a new {what}; the old one is destroyed."), &reply.body);
+        let body = json!({ "operation": "rotate-epoch" });
+        let reply = success(client.post("/v1/keys/operations", &body).send(), "rotate the epoch key")?;
+        out.result(
+            &format!("The vault is in epoch {}; the key of the one before is destroyed.", reply.body["epoch"]),
+            &reply.body,
+        );
         Ok(())
     }
 }

@@ -1,7 +1,7 @@
 //! Where made-up people live: scripts, streets, postcodes, telephone numbers.
 //!
 //! In a pattern `#` is any digit and `%` one from 1 to 9. Telephone numbers lie in the ranges that regulators keep for
-//! fiction where a country has one (DE, FR, GB, US).
+//! fiction where a country has one that the numbering plan knows as valid (DE, GB, US).
 
 use fake::locales::{AR_SA, DE_DE, EN, FR_FR, IT_IT, JA_JP, NL_NL, PT_BR, TR_TR, ZH_CN, ZH_TW};
 
@@ -67,7 +67,7 @@ pub(super) const PLACES: &[Place] = &[
         address: SMALL_NUMBERS,
         streets: &["{} rue des Lilas", "{} avenue de la République", "{} impasse du Moulin", "{} quai Saint-Éloi"],
         cities: &["750## Paris", "690## Lyon", "310## Toulouse", "670## Strasbourg"],
-        phones: &["+33 1 99 00 ## ##", "+33 6 39 98 ## ##"],
+        phones: &["+33 1 49 ## ## ##", "+33 6 12 ## ## ##"],
         posts: &["Acheteuse", "Directeur commercial", "Gérante"],
         messages: FRENCH_MESSAGES,
     },

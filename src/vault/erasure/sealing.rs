@@ -149,8 +149,14 @@ fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<certify:
         return Err(refused);
     }
     let subjects: Vec<Id> = planned.iter().filter_map(|(shredding, _)| shredding.subject()).collect();
+    let sealed = core.hierarchy.finish(transition);
+    // After finishing, so that nobody loads the old keys once more and takes them for the new ones.
     core.people.destroyed(&subjects);
-    core.hierarchy.finish(transition).map_err(keys_refused)?;
+    if let Err(error) = sealed {
+        tracing::error!(error = %error, "the old epoch's key could not be overwritten");
+        (core.on_fatal)("overwriting the old epoch's key; the next start does it");
+        return Err(keys_refused(error));
+    }
     *core.epoch_since.write() = core.clock.now();
     Ok(replaced)
 }
