@@ -24,10 +24,11 @@ pub(crate) fn run(core: &Core, mark: u64, findings: &Findings) -> Result<(), Ope
     void_unkept(core, mark)?;
     if let Some(lost) = &findings.lost_tail {
         tracing::error!(expected = lost.expected, found = lost.found, "the trail is shorter than it was: entries are lost");
-        let note = Note::LostTail { expected: lost.expected, root: lost.root, found: lost.found };
-        let event = core.event("trailLost", Outcome::Done, note).map_err(failed)?;
-        let ticket = core.trail.append(&[event])?;
-        let _receipt = core.trail.durable_blocking(ticket)?;
+        state(core, "trailLost", lost.note())?;
+    }
+    if let Some(torn) = &findings.torn {
+        tracing::warn!(index = torn.index, bytes = torn.bytes, "an entry that was never released was cut off the trail");
+        state(core, "trailTorn", torn.note())?;
     }
     core.registry
         .load(core.store.as_ref(), &core.hierarchy)
@@ -35,6 +36,13 @@ pub(crate) fn run(core: &Core, mark: u64, findings: &Findings) -> Result<(), Ope
     for row in unfinished(core).map_err(failed)? {
         certify(core, row.0, row.1, &Before::default()).map_err(failed)?;
     }
+    Ok(())
+}
+
+fn state(core: &Core, name: &'static str, note: Note) -> Result<(), OpenError> {
+    let event = core.event(name, Outcome::Done, note).map_err(failed)?;
+    let ticket = core.trail.append(&[event])?;
+    let _receipt = core.trail.durable_blocking(ticket)?;
     Ok(())
 }
 

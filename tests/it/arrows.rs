@@ -13,8 +13,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("auth", &["store", "model"]),
     ("vault", &["policy", "tenant", "audit", "auth", "store", "model"]),
     ("config", &[]),
-    ("telemetry", &["config"]),
-    ("server", &["auth", "vault", "model", "policy", "config", "tenant"]),
+    ("telemetry", &["config", "model"]),
+    ("server", &["auth", "vault", "model", "policy", "config", "tenant", "telemetry"]),
 ];
 
 fn sources(room: &str) -> Vec<PathBuf> {
