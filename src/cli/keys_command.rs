@@ -1,5 +1,7 @@
 //! `oubliette keys`: what keys there are and how old, and rotation. No command shows key bytes.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -88,16 +90,20 @@ impl Rotate {
     }
 }
 
-/// A table of whatever members the rows have, in the order of the first.
+/// A table of whatever members the rows have: first what every key has, then the rest.
 fn table(rows: &[Value]) -> String {
-    let Some(columns) = rows.first().and_then(Value::as_object).map(|row| row.keys().cloned().collect::<Vec<_>>()) else {
+    if rows.is_empty() {
         return "no keys".into();
-    };
+    }
+    let mut columns = vec!["id", "kind", "state"];
+    let others: BTreeSet<&str> =
+        rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str)).collect();
+    columns.extend(others.into_iter().filter(|name| !["id", "kind", "state"].contains(name)));
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(columns.iter());
     for row in rows {
-        table.add_row(columns.iter().map(|column| match &row[column] {
+        table.add_row(columns.iter().map(|column| match &row[*column] {
             Value::String(text) => text.clone(),
             Value::Null => "–".into(),
             other => other.to_string(),
@@ -112,10 +118,11 @@ mod tests {
 
     #[test]
     fn keys_are_listed_with_whatever_the_vault_says_of_them() {
-        let text = table(&[json!({"id": "epoch-7", "state": "open", "age_seconds": 12, "closed_at": null})]);
-        for word in ["epoch-7", "open", "12", "–", "age_seconds"] {
+        let text = table(&[json!({"id": "root"}), json!({"id": "epoch-7", "state": "open", "age_seconds": 12, "kind": null})]);
+        for word in ["root", "epoch-7", "open", "12", "–", "age_seconds"] {
             assert!(text.contains(word), "{text}");
         }
+        assert!(text.find("state") < text.find("age_seconds"), "{text}");
         assert_eq!(table(&[]), "no keys");
     }
 }
