@@ -4,7 +4,6 @@ pub mod audit;
 pub mod auth;
 pub mod cli;
 pub mod config;
-pub mod cli;
 pub mod demo;
 pub mod model;
 pub mod policy;
