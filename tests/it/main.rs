@@ -5,3 +5,14 @@
 mod recorder;
 #[cfg(test)]
 mod store;
+
+#[cfg(test)]
+mod canary;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod https;
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod routes;
