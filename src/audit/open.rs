@@ -24,7 +24,7 @@ use super::trail::{FIRST_FILL, OldSegment, Shared, Signer, Writer, create_segmen
 use super::{TrailError, trail};
 
 /// How many segments, from the last one back, are read again at start.
-const READ_AGAIN: usize = 4;
+const READ_AGAIN: usize = 2;
 
 /// How many places further back are tried for a start from tiles, before everything is read.
 const MOST_TRIES: usize = 64;
@@ -104,12 +104,16 @@ pub(super) fn open(
     let (start, tree) = restored.unwrap_or_default();
     let mut scan = Scan::new(dir, &notes, known, tree);
     for at in start..segments.len() {
-        let last = at + 1 == segments.len();
-        if let Some(torn) = scan.segment(&segments[at].path, &headers[at], last)? {
-            for later in segments.drain(at + 1..) {
+        let next = headers.get(at + 1).and_then(|next| next.before);
+        let (torn, kept) = match scan.hole_before(&headers[at]) {
+            true => (Some(TornTail { index: scan.tree.frontier().size(), bytes: 0 }), at),
+            false => (scan.segment(&segments[at].path, &headers[at], next.map(|(_, end)| end))?, at + 1),
+        };
+        if torn.is_some() {
+            for later in segments.drain(kept..) {
                 fs::remove_file(&later.path).map_err(TrailError::at("remove an unsynced segment"))?;
             }
-            findings.torn = Some(torn);
+            findings.torn = torn;
             break;
         }
     }

@@ -60,8 +60,17 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Reads one segment; what was cut off its end, if anything.
-    pub(super) fn segment(&mut self, path: &Path, header: &Header, last: bool) -> Result<Option<TornTail>, TrailError> {
+    /// Whether a power cut can have left this segment without the end of the one before: neither was synced, and what is
+    /// missing was never written.
+    pub(super) fn hole_before(&self, header: &Header) -> bool {
+        let size = self.tree.frontier().size();
+        size >= self.protected
+            && header.first > size
+            && header.before.zip(self.end).is_some_and(|((first, said), (last, end))| first == last && said > end)
+    }
+
+    /// Reads one segment; what was cut off its end, if anything. `until` is where the next segment says that this one ends.
+    pub(super) fn segment(&mut self, path: &Path, header: &Header, until: Option<u64>) -> Result<Option<TornTail>, TrailError> {
         let first = self.tree.frontier().size();
         if header.first != first {
             return Err(TrailError::broken(first.min(header.first), "missing between two segments"));
@@ -83,7 +92,7 @@ impl<'a> Scan<'a> {
                     at = end;
                 }
                 Step::End => break,
-                Step::Damaged if self.is_unsynced_tail(&bytes, at, index, last) => {
+                Step::Damaged if self.is_unsynced_tail(&bytes, at, index, until) => {
                     torn = Some(TornTail { index, bytes: used(&bytes[at..]) });
                     let file = OpenOptions::new().write(true).open(path).map_err(TrailError::at("open a segment"))?;
                     SegmentFile::new(file, &Disk::Plain).cut(at as u64).map_err(TrailError::at("cut a torn tail"))?;
@@ -136,14 +145,15 @@ impl<'a> Scan<'a> {
     }
 
     /// Whether the damage at `at` can be a tail that no sync had covered, rather than a change of what was durable.
-    fn is_unsynced_tail(&self, bytes: &[u8], at: usize, index: u64, last: bool) -> bool {
+    fn is_unsynced_tail(&self, bytes: &[u8], at: usize, index: u64, until: Option<u64>) -> bool {
         let next = segment::next_whole(bytes, at);
-        let followed = next.is_some() || !last;
+        let followed = next.is_some() || until.is_some();
         if index < self.protected {
             // A durable entry may be missing with all that followed it (that is a lost tail), but not be there and wrong.
             return !followed && !segment::is_complete(bytes, at);
         }
-        let hole = &bytes[at..next.unwrap_or(bytes.len())];
+        let end = until.map_or(bytes.len(), |until| bytes.len().min(until as usize));
+        let hole = bytes.get(at..next.unwrap_or(end)).unwrap_or_default();
         let skip = at.next_multiple_of(SECTOR) - at;
         let sectors = hole.get(skip..).unwrap_or_default().chunks_exact(SECTOR);
         !followed || sectors.into_iter().any(segment::is_zero)

@@ -15,7 +15,7 @@ Examples:
   oubliette caller put clr_… --dir /srv/vault --token-file officer.token \\
       --name webshop --kind service --role writer --suspended --revoke-tokens";
 
-/// Needs the token of a security officer.
+/// Needs the token of a security officer. What gives somebody more is a proposal until another officer puts the same.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct CallerCommand {
@@ -81,7 +81,12 @@ impl CallerCommand {
         let state = if put.suspended { "suspended" } else { "active" };
         let body = put.what.body(state, put.revoke_tokens);
         let reply = success(client.put(&path, &body).send(), "put the caller")?;
-        out.result(&format!("{} is {state}.", reply.text("id")), &reply.body);
+        let id = reply.text("id");
+        let text = match reply.text("state") {
+            "proposed" => format!("{id} is proposed. Another security officer puts the same:\n  oubliette caller put {id} …"),
+            state => format!("{id} is {state}."),
+        };
+        out.result(&text, &reply.body);
         Ok(())
     }
 }

@@ -43,8 +43,8 @@ impl Certificate {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
         let Action::Verify(verify) = self.action;
         let public = engine::public_key(&verify.key)?;
-        let text = std::fs::read_to_string(&verify.file).map_err(|e| Failure::file("read", &verify.file, &e))?;
-        let report = engine::verify_certificate(&text, &public).map_err(|why| {
+        let file = std::fs::read(&verify.file).map_err(|e| Failure::file("read", &verify.file, &e))?;
+        let report = engine::verify_certificate(&file, &public).map_err(|why| {
             Failure::unverified(format!("the certificate does not hold: {why}"))
                 .remedy("ask the vault for it again, with its id and the claim code")
         })?;

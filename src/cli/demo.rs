@@ -12,7 +12,7 @@ use keys::secret::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::engine;
+use super::engine::{self, Running};
 use super::failure::Failure;
 use super::out::Out;
 use super::target::success;
@@ -60,10 +60,10 @@ impl Demo {
         let passphrase = home.passphrase()?;
         if home.stage() == Stage::Empty {
             let created = engine::create(home.dir(), &passphrase)?;
-            home.made(created.bootstrap.expose_secret())?;
+            home.made(created.first.expose_secret(), created.second.expose_secret())?;
             out.note(&format!("Made a vault in {}.", home.dir().display()));
         }
-        let running = engine::start(home.dir(), Some(listen), Some(&passphrase))?;
+        let running = engine::start(home.dir(), Some(listen), Some(&passphrase), true)?;
         let url = format!("https://{}", running.address());
         let client = ready(home.dir(), &url)?;
         if home.stage() == Stage::Made {
@@ -71,7 +71,7 @@ impl Demo {
             let tokens = appoint(&client, home.bootstrap()?, today)?;
             home.staffed(tokens)?;
         }
-        let loaded = self.load(&client, &mut home, &people, out)?;
+        let loaded = self.load(&running, &client, &mut home, &people, out)?;
         home.publish(&url)?;
         let report = json!({
             "url": url, "dir": home.dir(), "demo": home.dir().join("demo.json"), "people": people.len(),
@@ -83,7 +83,7 @@ impl Demo {
         Ok(())
     }
 
-    fn load(&self, client: &Client, home: &mut Home, people: &[Person], out: Out) -> Result<Loaded, Failure> {
+    fn load(&self, running: &Running, client: &Client, home: &mut Home, people: &[Person], out: Out) -> Result<Loaded, Failure> {
         let source = self.people.to_string();
         let done = home.loaded(&source);
         if done >= people.len() {
@@ -95,7 +95,11 @@ impl Demo {
         bar.set_position(done as u64);
         let loaded = load(&writer, &reader, people, done, &mut |count| {
             bar.set_position(count as u64);
-            home.has_loaded(&source, count)
+            home.has_loaded(&source, count)?;
+            if running.is_stopping() {
+                return Err(Failure::new("stopped while loading").remedy("run it again: it goes on where it stopped"));
+            }
+            Ok(())
         });
         bar.finish_and_clear();
         let loaded = loaded?;

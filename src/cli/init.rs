@@ -15,10 +15,11 @@ use super::secrets::PassphraseFrom;
 const EXAMPLES: &str = "\
 Examples:
   oubliette init /srv/vault
-  oubliette init /srv/vault --passphrase-file /run/secrets/vault --token-file officer.token
+  oubliette init /srv/vault --passphrase-file /run/secrets/vault --token-file one.token --second-token-file two.token
 
 The passphrase cannot be recovered: without it, or without DIR/keys, every record is lost.
-The token of the first security officer is shown once; it makes the other callers.";
+The tokens of two security officers are shown once, one for each of two people: what one proposes (`oubliette caller put`),
+the other confirms.";
 
 /// Makes config.toml, keys/, data/ and tls/ in a new or empty folder.
 #[derive(Debug, Args)]
@@ -30,25 +31,30 @@ pub(super) struct Init {
     #[command(flatten)]
     passphrase: PassphraseFrom,
     /// Write the first security officer's token to this file (mode 0600) instead of standard output
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", requires = "second_token_file")]
     token_file: Option<PathBuf>,
+    /// Write the second security officer's token to this file (mode 0600)
+    #[arg(long, value_name = "FILE", requires = "token_file")]
+    second_token_file: Option<PathBuf>,
 }
 
 impl Init {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
         check_empty(&self.dir)?;
-        if let Some(path) = self.token_file.as_deref().filter(|path| path.exists()) {
+        let files = [&self.token_file, &self.second_token_file];
+        if let Some(path) = files.into_iter().flatten().find(|path| path.exists()) {
             return Err(Failure::usage(format!("{} is there already", path.display())).remedy("name a file that does not exist"));
         }
         let passphrase = self.passphrase.fresh()?;
         let created = engine::create(&self.dir, &passphrase)?;
-        let token = created.bootstrap.expose_secret();
-        let shown = match &self.token_file {
-            Some(path) => {
-                private::write(path, format!("{token}\n").as_bytes())?;
-                format!("The security officer's token is in {}.", path.display())
+        let tokens = [created.first.expose_secret(), created.second.expose_secret()];
+        let shown = match (&self.token_file, &self.second_token_file) {
+            (Some(first), Some(second)) => {
+                private::write(first, format!("{}\n", tokens[0]).as_bytes())?;
+                private::write(second, format!("{}\n", tokens[1]).as_bytes())?;
+                format!("The tokens of the two security officers are in {} and {}.", first.display(), second.display())
             }
-            None => format!("The security officer's token, shown this once:\n  {token}"),
+            _ => format!("The tokens of the two security officers, shown this once:\n  {}\n  {}", tokens[0], tokens[1]),
         };
         let dir = self.dir.display();
         out.result(
@@ -56,8 +62,9 @@ impl Init {
                 "A new vault is in {dir}.\n{shown}\nNext:\n  oubliette doctor {dir}\n  oubliette serve --dir {dir}\n  oubliette unseal --dir {dir}"
             ),
             &json!({
-                "dir": self.dir, "public_key": engine::public_key_path(&self.dir), "token_file": self.token_file,
-                "token": if self.token_file.is_none() { Some(token) } else { None },
+                "dir": self.dir, "public_key": engine::public_key_path(&self.dir),
+                "token_files": [self.token_file, self.second_token_file],
+                "tokens": if self.token_file.is_none() { Some(tokens) } else { None },
             }),
         );
         Ok(())

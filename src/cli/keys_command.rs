@@ -1,19 +1,19 @@
 //! `oubliette keys`: what keys there are and how old, and rotation. No command shows key bytes.
 
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
-use keys::secret::ExposeSecret;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::out::Out;
-use super::secrets::{PassphraseFrom, TokenFrom};
+use super::secrets::TokenFrom;
 use super::target::{Target, success};
 
 const EXAMPLES: &str = "\
 Examples:
   oubliette keys list --dir /srv/vault --token-file key_admin.token
-  oubliette keys rotate --dir /srv/vault --token-file key_admin.token
-  oubliette keys rotate --root --dir /srv/vault --token-file key_admin.token";
+  oubliette keys rotate --dir /srv/vault --token-file key_admin.token";
 
 /// Needs the token of a key admin.
 #[derive(Debug, Args)]
@@ -27,7 +27,7 @@ pub(super) struct Keys {
 enum Action {
     /// Ids, epochs, states and ages
     List(List),
-    /// Close the epoch and open a new one; with --root, make a new root key
+    /// Close the epoch and open a new one: whatever the old one's key opened is lost to leftovers
     Rotate(Rotate),
 }
 
@@ -43,11 +43,6 @@ struct List {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct Rotate {
-    /// Make a new root key under the same passphrase, which is asked for
-    #[arg(long)]
-    root: bool,
-    #[command(flatten)]
-    passphrase: PassphraseFrom,
     #[command(flatten)]
     target: Target,
     #[command(flatten)]
@@ -85,28 +80,30 @@ impl List {
 impl Rotate {
     fn run(self, out: Out) -> Result<(), Failure> {
         let client = self.target.client(Some(self.token.needed()?))?;
-        let (body, what) = if self.root {
-            let passphrase = self.passphrase.existing()?;
-            (json!({ "operation": "rotate-root", "passphrase": passphrase.expose_secret() }), "root key")
-        } else {
-            (json!({ "operation": "rotate-epoch" }), "epoch key")
-        };
-        let reply = success(client.post("/v1/keys/operations", &body).send(), &format!("rotate the {what}"))?;
-        out.result(&format!("There is a new {what}; the old one is destroyed."), &reply.body);
+        let body = json!({ "operation": "rotate-epoch" });
+        let reply = success(client.post("/v1/keys/operations", &body).send(), "rotate the epoch key")?;
+        out.result(
+            &format!("The vault is in epoch {}; the key of the one before is destroyed.", reply.body["epoch"]),
+            &reply.body,
+        );
         Ok(())
     }
 }
 
-/// A table of whatever members the rows have, in the order of the first.
+/// A table of whatever members the rows have: first what every key has, then the rest.
 fn table(rows: &[Value]) -> String {
-    let Some(columns) = rows.first().and_then(Value::as_object).map(|row| row.keys().cloned().collect::<Vec<_>>()) else {
+    if rows.is_empty() {
         return "no keys".into();
-    };
+    }
+    let mut columns = vec!["id", "kind", "state"];
+    let others: BTreeSet<&str> =
+        rows.iter().filter_map(Value::as_object).flat_map(|row| row.keys().map(String::as_str)).collect();
+    columns.extend(others.into_iter().filter(|name| !["id", "kind", "state"].contains(name)));
     let mut table = comfy_table::Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(columns.iter());
     for row in rows {
-        table.add_row(columns.iter().map(|column| match &row[column] {
+        table.add_row(columns.iter().map(|column| match &row[*column] {
             Value::String(text) => text.clone(),
             Value::Null => "–".into(),
             other => other.to_string(),
@@ -121,10 +118,11 @@ mod tests {
 
     #[test]
     fn keys_are_listed_with_whatever_the_vault_says_of_them() {
-        let text = table(&[json!({"id": "epoch-7", "state": "open", "age_seconds": 12, "closed_at": null})]);
-        for word in ["epoch-7", "open", "12", "–", "age_seconds"] {
+        let text = table(&[json!({"id": "root"}), json!({"id": "epoch-7", "state": "open", "age_seconds": 12, "kind": null})]);
+        for word in ["root", "epoch-7", "open", "12", "–", "age_seconds"] {
             assert!(text.contains(word), "{text}");
         }
+        assert!(text.find("state") < text.find("age_seconds"), "{text}");
         assert_eq!(table(&[]), "no keys");
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
         let passphrase = self.passphrase.named()?;
-        let running = engine::start(&self.dir, self.listen, passphrase.as_ref())?;
+        let running = engine::start(&self.dir, self.listen, passphrase.as_ref(), false)?;
         let url = format!("https://{}", running.address());
         let state = if passphrase.is_some() { "open" } else { "sealed" };
         let next = if passphrase.is_some() {
@@ -44,7 +44,10 @@ impl Serve {
         } else {
             format!("\nOpen it with:\n  oubliette unseal --dir {}", self.dir.display())
         };
-        out.result(&format!("The vault listens on {url}, {state}.{next}"), &json!({ "url": url, "state": state }));
+        out.result(
+            &format!("The vault listens on {url}, {state}.\nCertificate (SHA-256): {}{next}", running.fingerprint()),
+            &json!({ "url": url, "state": state, "fingerprint": running.fingerprint() }),
+        );
         running.until_signal()?;
         out.note("The vault has stopped; everything acknowledged is on disk.");
         Ok(())

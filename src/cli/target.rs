@@ -39,11 +39,21 @@ impl Target {
             (Some(url), Some(ca), _) => Ok((url.clone(), ca.clone())),
             (Some(url), None, Some(dir)) => Ok((url.clone(), beside(dir))),
             (None, ca, Some(dir)) => {
-                Ok((format!("https://{}", dialled(engine::listen_address(dir)?)), ca.clone().unwrap_or_else(|| beside(dir))))
+                let url = match demo_url(dir) {
+                    Some(url) => url,
+                    None => format!("https://{}", dialled(engine::listen_address(dir)?)),
+                };
+                Ok((url, ca.clone().unwrap_or_else(|| beside(dir))))
             }
             _ => Err(Failure::usage("which vault?").remedy("name --dir DIR, or --url https://HOST:PORT with --ca FILE")),
         }
     }
+}
+
+/// A demo may listen elsewhere than its configuration says, and tells programs where.
+fn demo_url(dir: &Path) -> Option<String> {
+    let demo: Value = serde_json::from_slice(&std::fs::read(dir.join("demo.json")).ok()?).ok()?;
+    demo["url"].as_str().map(str::to_owned)
 }
 
 /// Where to dial for something that listens everywhere: on this machine.

@@ -30,6 +30,10 @@ impl Unseal {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
         // A sealed vault cannot check a token, so none is needed; the passphrase is the credential.
         let client = self.target.client(self.token.named()?)?;
+        if client.get("/readyz").send()?.status == 200 {
+            out.result("The vault is open already.", &json!({ "state": "open" }));
+            return Ok(());
+        }
         let passphrase = self.passphrase.existing()?;
         let body = json!({ "operation": "unseal", "passphrase": passphrase.expose_secret() });
         success(client.post("/v1/keys/operations", &body).send(), "unseal")?;

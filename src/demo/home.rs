@@ -26,7 +26,7 @@ pub struct Home {
 pub enum Stage {
     /// There is no vault yet.
     Empty,
-    /// There is a vault with its first security officer.
+    /// There is a vault with its two security officers.
     Made,
     /// The callers have their tokens.
     Staffed,
@@ -35,8 +35,8 @@ pub enum Stage {
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct State {
-    /// Token of the first security officer.
-    bootstrap: Option<String>,
+    /// Tokens of the two security officers that the vault was made with.
+    bootstrap: Option<(String, String)>,
     tokens: Tokens,
     /// Source of people → how many of them are loaded.
     loaded: BTreeMap<String, usize>,
@@ -97,14 +97,15 @@ impl Home {
         private::read_line(&path).map(Into::into)
     }
 
-    /// The first security officer's token.
-    pub fn bootstrap(&self) -> Result<SecretString, Failure> {
-        self.state.bootstrap.clone().map(Into::into).ok_or_else(|| Failure::new("the demo has no security officer yet"))
+    /// The tokens of the two security officers that the vault was made with.
+    pub fn bootstrap(&self) -> Result<(SecretString, SecretString), Failure> {
+        let tokens = self.state.bootstrap.clone().ok_or_else(|| Failure::new("the demo has no security officers yet"))?;
+        Ok((tokens.0.into(), tokens.1.into()))
     }
 
-    /// Keeps the first security officer's token.
-    pub fn made(&mut self, bootstrap: &str) -> Result<(), Failure> {
-        self.state.bootstrap = Some(bootstrap.to_owned());
+    /// Keeps the tokens of the two security officers.
+    pub fn made(&mut self, first: &str, second: &str) -> Result<(), Failure> {
+        self.state.bootstrap = Some((first.to_owned(), second.to_owned()));
         self.keep()
     }
 
@@ -191,7 +192,7 @@ mod tests {
     fn staffed() -> (tempfile::TempDir, Home) {
         let dir = tempfile::tempdir().unwrap();
         let mut home = Home::open(&dir.path().join("it's a demo")).unwrap();
-        home.made("first").unwrap();
+        home.made("first", "second").unwrap();
         home.staffed(ROLES.iter().map(|(name, ..)| (name.to_string(), format!("token-of-{name}"))).collect()).unwrap();
         (dir, home)
     }
@@ -221,7 +222,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut home = Home::open(dir.path()).unwrap();
         assert_eq!(home.stage(), Stage::Empty);
-        home.made("first").unwrap();
+        home.made("first", "second").unwrap();
         assert_eq!(home.stage(), Stage::Made);
         home.staffed([("writer".to_owned(), "t".to_owned())].into()).unwrap();
         assert_eq!(home.stage(), Stage::Made, "one caller is not all of them");

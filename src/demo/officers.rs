@@ -54,17 +54,23 @@ pub const ROLES: [(&str, &str, &str, &[&str]); 8] = [
     ("auditor", "person", "auditor", &[]),
 ];
 
-/// Makes every caller of [`ROLES`] with the first security officer's token, and a token for each.
-pub fn appoint(client: &Client, bootstrap: SecretString, today: jiff::civil::Date) -> Result<Tokens, Failure> {
-    let officer = client.with_token(bootstrap);
+/// Makes every caller of [`ROLES`]: one security officer proposes, the other confirms and issues a token.
+pub fn appoint(
+    client: &Client,
+    (first, second): (SecretString, SecretString),
+    today: jiff::civil::Date,
+) -> Result<Tokens, Failure> {
+    let (proposer, officer) = (client.with_token(first), client.with_token(second));
     let mut tokens = Tokens::new();
     for (name, kind, role, purposes) in ROLES {
         let mut body = json!({ "name": format!("demo {name}"), "kind": kind, "roles": [role], "purposes": purposes });
         if kind == "person" {
             body["trained_at"] = json!(today);
         }
-        let made = success(officer.put("/v1/callers/new", &body).send(), &format!("make the caller {name}"))?;
-        let path = format!("/v1/callers/{}/tokens", made.text("id"));
+        let proposed = success(proposer.put("/v1/callers/new", &body).send(), &format!("propose the caller {name}"))?;
+        let caller = format!("/v1/callers/{}", proposed.text("id"));
+        success(officer.put(&caller, &body).send(), &format!("confirm the caller {name}"))?;
+        let path = format!("{caller}/tokens");
         let body = json!({ "lifetime_seconds": LIFETIME_SECONDS });
         let issued = success(officer.post(&path, &body).send(), &format!("issue a token to {name}"))?;
         tokens.insert(name.to_owned(), issued.text("token").to_owned());

@@ -1,6 +1,8 @@
 //! Integration tests in one binary.
 
 #[cfg(test)]
+mod arrows;
+#[cfg(test)]
 #[path = "../crash/recorder.rs"]
 mod recorder;
 #[cfg(test)]

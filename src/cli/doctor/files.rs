@@ -104,8 +104,8 @@ pub(super) fn room(dir: &Path) -> Finding {
             let free = room.f_bavail.saturating_mul(room.f_frsize);
             let found = format!("{} MiB", free >> 20);
             match free {
-                ..NO_ROOM => Finding::bad(CHECK, found, REMEDY),
-                ..LITTLE_ROOM => Finding::warning(CHECK, found, REMEDY),
+                0..NO_ROOM => Finding::bad(CHECK, found, REMEDY),
+                NO_ROOM..LITTLE_ROOM => Finding::warning(CHECK, found, REMEDY),
                 _ => Finding::good(CHECK, found),
             }
         }

@@ -1,0 +1,205 @@
+//! What needs the files of a vault and no server: the trail, its rows, certificates.
+
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use super::super::failure::Failure;
+use crate::audit::certificate;
+use crate::audit::note::VerifyingKey;
+use crate::audit::segment::{self, HEADER, Step};
+use crate::audit::view::{EventView, hex};
+use crate::audit::{self, codec, row_hash};
+use crate::store::Store;
+use crate::store::layout::RowKey;
+use crate::store::sled::{Settings, SledStore};
+
+/// Rows read from the store at a time.
+const PAGE: usize = 1_000;
+
+/// Walks the trail of `dir` and the rows of its store. The report comes with the first break, if there is one.
+pub(in crate::cli) fn verify_trail(dir: &Path, public: &[u8; 32]) -> Result<(Value, Option<String>), Failure> {
+    let trail = trail(dir)?;
+    let store = SledStore::open(&dir.join("data/db"), Settings::default(), std::sync::Arc::new(|_| {})).map_err(|e| {
+        Failure::new(format!("cannot open the store: {e}")).remedy("stop the vault first: its rows are compared as they lie")
+    })?;
+    let mut rows = Rows { store: &store, page: Vec::new().into_iter(), after: None, trouble: None };
+    let report =
+        audit::verify(&trail, public, Some(&mut rows)).map_err(|e| Failure::new(format!("cannot read the trail: {e}")))?;
+    if let Some(trouble) = rows.trouble {
+        return Err(Failure::new(format!("cannot read the rows: {trouble}")));
+    }
+    let broken = report.first_break.as_ref().map(ToString::to_string);
+    let value = json!({
+        "entries": report.entries, "root": hex(&report.root), "checkpoints": report.checkpoints, "signed": report.signed,
+        "lost": report.lost, "rows_checked": report.rows_checked, "rows_wrong": report.rows_wrong,
+        "rows_missing": report.rows_missing, "first_break": broken,
+    });
+    Ok((value, broken))
+}
+
+/// Every entry of the trail of `dir` from `from` on, one JSON line each; `line` answers false to stop. How many there were.
+pub(in crate::cli) fn export_trail(dir: &Path, from: u64, line: &mut dyn FnMut(&str) -> bool) -> Result<u64, Failure> {
+    let trail = trail(dir)?;
+    let segments = segment::list(&trail).map_err(|e| Failure::file("list", &trail, &e))?;
+    let mut count = 0;
+    for found in segments {
+        let bytes = std::fs::read(&found.path).map_err(|e| Failure::file("read", &found.path, &e))?;
+        let (mut at, mut index) = (HEADER, found.first);
+        let damaged = |index| {
+            Failure::unverified(format!("entry {index} is damaged"))
+                .remedy("`oubliette audit verify` says more; keep the folder as it is")
+        };
+        loop {
+            match segment::step(&bytes, at) {
+                Step::Frame { entry, end, .. } => {
+                    if index >= from {
+                        let entry = codec::decode(entry).map_err(|_| damaged(index))?;
+                        let text = serde_json::to_string(&EventView::of(index, &entry)).map_err(|_| damaged(index))?;
+                        if !line(&text) {
+                            return Ok(count);
+                        }
+                        count += 1;
+                    }
+                    (at, index) = (end, index + 1);
+                }
+                Step::End => break,
+                Step::Damaged => return Err(damaged(index)),
+            }
+        }
+    }
+    Ok(count)
+}
+
+/// Checks a certificate file against the vault's public key; what it says, or why it does not hold.
+pub(in crate::cli) fn verify_certificate(file: &[u8], public: &[u8; 32]) -> Result<Value, String> {
+    let verified = certificate::verify_certificate(file, public).map_err(|e| e.to_string())?;
+    let (certificate, proven) = (&verified.certificate, &verified.proven);
+    Ok(json!({
+        "erasure": certificate.erasure, "vault": certificate.vault, "scope": certificate.scope, "cause": certificate.cause,
+        "sealed": certificate.times.sealed, "assurance": certificate.assurance, "epochs_closed": certificate.epochs_closed,
+        "counts": certificate.counts, "kept": certificate.kept, "self_test": certificate.self_test,
+        "entry": proven.index, "checkpoint_size": proven.checkpoint.size, "origin": proven.checkpoint.origin,
+    }))
+}
+
+/// The public key in a file, as `init` leaves it in vault.pub; raw bytes, hexadecimal and base64 are taken as well.
+pub(in crate::cli) fn public_key(path: &Path) -> Result<[u8; 32], Failure> {
+    let bytes = std::fs::read(path).map_err(|e| Failure::file("read", path, &e))?;
+    parse_public_key(&bytes)
+        .ok_or_else(|| Failure::usage(format!("{} is not a public key of a vault", path.display())).remedy("name DIR/vault.pub"))
+}
+
+/// Where `init` leaves the public key.
+pub(in crate::cli) fn public_key_path(dir: &Path) -> PathBuf {
+    dir.join("vault.pub")
+}
+
+fn trail(dir: &Path) -> Result<PathBuf, Failure> {
+    let trail = dir.join("data/trail");
+    if trail.is_dir() {
+        return Ok(trail);
+    }
+    Err(Failure::usage(format!("{} holds no trail", dir.display())).remedy("name the folder that `oubliette init` made"))
+}
+
+fn parse_public_key(bytes: &[u8]) -> Option<[u8; 32]> {
+    if let Ok(raw) = <[u8; 32]>::try_from(bytes) {
+        return Some(raw);
+    }
+    let text = std::str::from_utf8(bytes).ok()?.trim();
+    if let Ok(key) = text.parse::<VerifyingKey>() {
+        return Some(key.public);
+    }
+    if text.len() == 64 && text.is_ascii() {
+        let mut key = [0; 32];
+        for (place, pair) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
+            *place = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+        }
+        return Some(key);
+    }
+    base64::engine::general_purpose::STANDARD.decode(text).ok()?.try_into().ok()
+}
+
+/// Every row that the trail vouches for, by its name and hash: all but the store's own marks.
+struct Rows<'a> {
+    store: &'a SledStore,
+    page: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
+    after: Option<Vec<u8>>,
+    trouble: Option<crate::store::StoreError>,
+}
+
+impl Iterator for Rows<'_> {
+    type Item = (String, [u8; 32]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let Some((key, value)) = self.page.next() else {
+                match self.store.scan(b"", self.after.as_deref(), PAGE) {
+                    Ok(page) => {
+                        self.after = Some(page.last()?.0.clone());
+                        self.page = page.into_iter();
+                        continue;
+                    }
+                    Err(trouble) => {
+                        self.trouble = Some(trouble);
+                        return None;
+                    }
+                }
+            };
+            match RowKey::parse(&key) {
+                Some(RowKey::Meta(_) | RowKey::Mark) => {}
+                Some(known) => return Some((format!("{known:?}"), row_hash(&key, &value))),
+                None => return Some((format!("unknown {}", hex(&key)), row_hash(&key, &value))),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_key_is_read_in_each_of_its_forms() {
+        let base64 = base64::engine::general_purpose::STANDARD;
+        let public: [u8; 32] = std::array::from_fn(|i| 0xf8 + (i % 8) as u8);
+        let verifier = VerifyingKey { name: "oubliette.local/vlt_x".into(), public };
+        for form in [public.to_vec(), hex(&public).into(), base64.encode(public).into(), format!("{verifier}\n").into()] {
+            assert_eq!(parse_public_key(&form), Some(public), "{}", String::from_utf8_lossy(&form));
+        }
+        assert_eq!(parse_public_key(b"not a key"), None);
+        assert_eq!(parse_public_key(&[7; 31]), None);
+    }
+
+    #[test]
+    fn a_new_vault_verifies_and_a_row_that_was_changed_behind_its_back_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().join("vault");
+        super::super::create(&dir, &"correct horse battery staple".into()).unwrap();
+        let public = public_key(&public_key_path(&dir)).unwrap();
+        let (report, broken) = verify_trail(&dir, &public).unwrap();
+        assert_eq!(broken, None, "{report}");
+        assert!(report["rows_checked"].as_u64() > Some(4) && report["entries"].as_u64() > Some(4), "{report}");
+
+        let mut lines = Vec::new();
+        let mut keep = |line: &str| {
+            lines.push(line.to_owned());
+            true
+        };
+        let count = export_trail(&dir, 1, &mut keep).unwrap();
+        assert_eq!(count + 1, report["entries"].as_u64().unwrap());
+        assert!(lines.iter().any(|line| line.contains("bootstrapCaller")), "{lines:?}");
+
+        let store = SledStore::open(&dir.join("data/db"), Settings::default(), std::sync::Arc::new(|_| {})).unwrap();
+        let (key, value) = store.scan(b"k", None, 1).unwrap().remove(0);
+        let mut batch = crate::store::Batch::default();
+        batch.put(key, value[1..].to_vec());
+        store.commit(&batch).unwrap();
+        drop(store);
+        let (report, broken) = verify_trail(&dir, &public).unwrap();
+        assert!(broken.is_some_and(|broken| broken.contains("Caller(clr_")), "{report}");
+        assert_eq!(report["rows_wrong"], 1);
+    }
+}
