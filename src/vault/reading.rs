@@ -47,6 +47,11 @@ impl Vault {
             let turn = self.opened()?.core.hierarchy.turn();
             match self.read_once(call, subject, &ask).await {
                 Err(refused) if refused.code == Code::Internal && self.opened()?.core.hierarchy.turn() != turn => continue,
+                // What neither the keys nor the store would open is noted too: a record that was tampered with is not
+                // tried unnoticed.
+                Err(refused) if refused.decision.is_none() => {
+                    return Err(self.opened()?.core.refuse(call, Operation::ReadRecords, refused.code, None));
+                }
                 done => return done,
             }
         }

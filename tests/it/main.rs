@@ -9,3 +9,14 @@ mod crash;
 mod recorder;
 #[cfg(test)]
 mod store;
+
+#[cfg(test)]
+mod canary;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod https;
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod routes;

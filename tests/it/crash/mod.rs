@@ -3,4 +3,7 @@
 
 mod forget;
 mod house;
+mod kill;
+mod ledger;
+mod load;
 mod scan;
