@@ -13,10 +13,11 @@ use super::ledger::Ledger;
 use super::load::{CHILD, Orders, REPORT, lines};
 use crate::recorder::Random;
 
-/// Longer than the start of the process and some hundred calls take.
-const LONGEST: u64 = 700_000;
+/// Microseconds: about as long as a start takes, and longer than some hundred calls take.
+const START: u64 = 600_000;
+const WORK: u64 = 300_000;
 
-fn asked(variable: &str, otherwise: u64) -> u64 {
+pub(super) fn asked(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
 }
 
@@ -48,7 +49,15 @@ fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
             .stderr(fs::File::create(home.path().join("errors")).unwrap())
             .spawn()
             .unwrap();
-        std::thread::sleep(Duration::from_micros(random.below(LONGEST)));
+        if random.below(4) == 0 {
+            std::thread::sleep(Duration::from_micros(random.below(START)));
+        } else {
+            // The report's first line says that it serves.
+            while child.try_wait().unwrap().is_none() && fs::metadata(directory.join(REPORT)).map_or(0, |file| file.len()) == 0 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_micros(random.below(WORK)));
+        }
         child.kill().unwrap();
         let status = child.wait().unwrap();
         let errors = fs::read_to_string(home.path().join("errors")).unwrap();

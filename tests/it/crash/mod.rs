@@ -6,4 +6,5 @@ mod house;
 mod kill;
 mod ledger;
 mod load;
+mod power;
 mod scan;
