@@ -217,6 +217,7 @@ fn vault_config(config: &Config) -> VaultConfig {
         },
         cache_bytes: config.cache.bytes,
         cache_subjects: config.cache.subjects,
+        second_person_for_callers: config.callers.second_person,
         ..VaultConfig::in_dir(PathBuf::from(&config.dir))
     }
 }
@@ -248,6 +249,8 @@ impl From<OpenError> for Failure {
             OpenError::Keys(keys::KeysError::WrongPassphrase) => failure.remedy("try again with the right passphrase"),
             OpenError::Trail(_) => failure.remedy("`oubliette audit verify` names the first break"),
             OpenError::Foreign => failure.remedy("keys/ and data/ come from two vaults: put the right ones together"),
+            OpenError::HalfMade => failure.remedy("nothing was touched"),
+            OpenError::Format => failure.remedy("use the version of oubliette that made it, or a newer one"),
             OpenError::Keys(_) | OpenError::File(..) | OpenError::Tenant(_) => failure.remedy("see `oubliette doctor`"),
         }
     }
