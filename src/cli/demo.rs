@@ -64,6 +64,21 @@ impl Demo {
             out.note(&format!("Made a vault in {}.", home.dir().display()));
         }
         let running = engine::start(home.dir(), Some(listen), Some(&passphrase), true)?;
+        match self.prepare(&running, &mut home, &people, out) {
+            Ok((text, report)) => out.result(&text, &report),
+            Err(failure) => {
+                // What was loaded is kept; how the stop went matters less than why.
+                let _ = running.stop();
+                return Err(failure);
+            }
+        }
+        running.until_signal()?;
+        out.note("The vault has stopped. The folder stays as it is.");
+        Ok(())
+    }
+
+    /// Callers, people, files; what to tell a person and what a program.
+    fn prepare(&self, running: &Running, home: &mut Home, people: &[Person], out: Out) -> Result<(String, Value), Failure> {
         let url = format!("https://{}", running.address());
         let client = ready(home.dir(), &url)?;
         if home.stage() == Stage::Made {
@@ -71,16 +86,14 @@ impl Demo {
             let tokens = appoint(&client, home.bootstrap()?, today)?;
             home.staffed(tokens)?;
         }
-        let loaded = self.load(&running, &client, &mut home, &people, out)?;
+        let loaded = self.load(running, &client, home, people, out)?;
+        let text = summary(home, &client, &url, people, &loaded)?;
         home.publish(&url)?;
         let report = json!({
             "url": url, "dir": home.dir(), "demo": home.dir().join("demo.json"), "people": people.len(),
             "subjects": loaded.subjects, "records": loaded.records, "refused": loaded.refused,
         });
-        out.result(&summary(&home, &client, &url, &people, &loaded)?, &report);
-        running.until_signal()?;
-        out.note("The vault has stopped. The folder stays as it is.");
-        Ok(())
+        Ok((text, report))
     }
 
     fn load(&self, running: &Running, client: &Client, home: &mut Home, people: &[Person], out: Out) -> Result<Loaded, Failure> {

@@ -9,7 +9,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::failure::Failure;
 use super::private;
@@ -64,7 +64,8 @@ pub(super) struct Running {
     address: SocketAddr,
     fingerprint: String,
     server: JoinHandle<std::io::Result<()>>,
-    stop: watch::Receiver<bool>,
+    signal: watch::Receiver<bool>,
+    stop: watch::Sender<bool>,
 }
 
 /// Makes a new vault in `dir`: configuration, root key, keyring, store, trail, certificate, two security officers.
@@ -124,13 +125,13 @@ pub(super) fn start(
             .remedy("free the address or name another with --listen; `oubliette doctor` looks over the certificate")
     })?;
     let (address, fingerprint) = (bound.address(), bound.fingerprint());
-    let stop = runtime.block_on(signals())?;
-    let mut stopped = stop.clone();
+    let signal = runtime.block_on(signals())?;
+    let (stop, mut stopped) = watch::channel(false);
     let served = vault.clone();
     let server = runtime.spawn(bound.serve(served, async move {
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    Ok(Running { runtime, vault, address, fingerprint, server, stop })
+    Ok(Running { runtime, vault, address, fingerprint, server, signal, stop })
 }
 
 impl Running {
@@ -146,17 +147,34 @@ impl Running {
 
     /// Whether SIGINT or SIGTERM has come.
     pub(super) fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
+        *self.signal.borrow()
     }
 
-    /// Waits for SIGINT or SIGTERM, then stops: calls that are under way are finished, the keys are emptied from memory,
-    /// the store and the trail are closed.
-    pub(super) fn until_signal(self) -> Result<(), Failure> {
-        let Self { runtime, vault, server, .. } = self;
-        let served = runtime.block_on(server);
-        runtime.block_on(vault.close());
-        drop(vault);
-        match served {
+    /// Waits for SIGINT or SIGTERM, then [stops](Self::stop). A server that ends by itself ends the wait as well.
+    pub(super) fn until_signal(mut self) -> Result<(), Failure> {
+        let (signal, server) = (&mut self.signal, &mut self.server);
+        let ended = self.runtime.block_on(async {
+            tokio::select! {
+                _ = signal.wait_for(|come| *come) => None,
+                ended = server => Some(ended),
+            }
+        });
+        match ended {
+            Some(ended) => self.close(ended),
+            None => self.stop(),
+        }
+    }
+
+    /// Stops: calls that are under way are finished, the keys are emptied from memory, the store and the trail are closed.
+    pub(super) fn stop(mut self) -> Result<(), Failure> {
+        self.stop.send_replace(true);
+        let ended = self.runtime.block_on(&mut self.server);
+        self.close(ended)
+    }
+
+    fn close(self, ended: Result<std::io::Result<()>, JoinError>) -> Result<(), Failure> {
+        self.runtime.block_on(self.vault.close());
+        match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(e)) => Err(Failure::new(format!("the server stopped: {e}"))),
             Err(_) => Err(Failure::new("the server ended in a fault").remedy("its log says where")),
