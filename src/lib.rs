@@ -1,4 +1,7 @@
 //! Oubliette: a personal-data vault that can forget, and prove it.
+//!
+//! A request goes down once and comes back once: [`server`] → [`auth`] → [`vault`] → [`policy`] and [`audit`] → `keys` →
+//! [`store`]. docs/ARCHITECTURE.md has the map and walks along it.
 
 pub mod audit;
 pub mod auth;

@@ -34,7 +34,6 @@ impl Vault {
     /// Starts `binary` on `dir`, initialising it when it is empty, with `trail.reads` as told.
     pub(crate) async fn start(binary: &Path, dir: &Path, trail_reads: &str) -> Result<Self, Failure> {
         let address = free_address()?;
-        std::fs::create_dir_all(dir)?;
         let paper = dir.join("demo.json");
         // It is written last, when the vault is ready: one that is there stems from an earlier start.
         if paper.exists() {
@@ -52,9 +51,9 @@ impl Vault {
                 .stderr(Stdio::from(log)),
         )?;
         let demo: Value = loop {
-            server.is_alive().map_err(|e| format!("{e}; see {}", dir.with_extension("log").display()))?;
+            server.is_alive().map_err(|e| format!("{e}; it said: {}", said(dir)))?;
             if begin.elapsed() > PATIENCE {
-                return Err("the vault did not become ready".into());
+                return Err(format!("the vault did not become ready; it said: {}", said(dir)).into());
             }
             if let Ok(text) = std::fs::read(&paper)
                 && let Ok(demo) = serde_json::from_slice(&text)
@@ -113,6 +112,11 @@ impl Vault {
 
 /// Limits off: a rate limit would answer 429 long before the ceiling is in sight.
 const UNLIMITED: [(&str, &str); 1] = [("OUBLIETTE_LIMITS__CALLER_PER_SECOND", "0")];
+
+/// What the vault in `dir` wrote to its terminal.
+fn said(dir: &Path) -> String {
+    std::fs::read_to_string(dir.with_extension("log")).unwrap_or_default()
+}
 
 /// A loopback port that nobody listens on just now.
 fn free_address() -> Result<SocketAddr, Failure> {

@@ -14,7 +14,7 @@ fuzz_target!(|input: &[u8]| {
     let sum = sha256(&[&slot]);
     let whole = slot.starts_with(b"PVEPOCH1");
     slot.extend_from_slice(&sum);
-    assert_eq!(keyring::parse_slot(&slot).is_some(), whole);
+    assert!(whole || keyring::parse_slot(&slot).is_none());
 
     let sum = sha256(&[input]);
     let _ = root::parse(&[input, &sum].concat());

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use keys::digest::{same, sha256};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use super::entry::Note;
 use super::proof::{Proof, ProofError, Proven};
@@ -46,6 +47,7 @@ pub struct Certificate {
     /// The ciphers under which leftovers are unreadable.
     pub algorithm: String,
     /// How many of each category were erased.
+    #[serde(deserialize_with = "each_once")]
     pub counts: BTreeMap<String, u64>,
     /// What was kept.
     pub kept: Vec<Kept>,
@@ -199,13 +201,8 @@ pub struct VerifiedCertificate {
 
 #[derive(Deserialize)]
 struct Answer {
-    certificate: Certificate,
+    certificate: Box<RawValue>,
     proof: String,
-}
-
-#[derive(Deserialize)]
-struct Versioned {
-    certificate: Version,
 }
 
 #[derive(Deserialize)]
@@ -219,19 +216,44 @@ struct Version {
 /// The certificate's RFC 8785 form must hash to what the proven entry states, the entry must be in the tree of the checkpoint,
 /// and the checkpoint must be signed by the key, under a name that ends in the vault's id.
 pub fn verify_certificate(file_json: &[u8], public: &[u8; 32]) -> Result<VerifiedCertificate, CertificateError> {
-    let versioned: Versioned = serde_json::from_slice(file_json).map_err(|_| CertificateError::Form)?;
-    if versioned.certificate.format != FORMAT || versioned.certificate.version != VERSION {
+    let form = |_| CertificateError::Form;
+    let Answer { certificate: text, proof } = serde_json::from_slice(file_json).map_err(form)?;
+    let version: Version = serde_json::from_str(text.get()).map_err(form)?;
+    if version.format != FORMAT || version.version != VERSION {
         return Err(CertificateError::Version);
     }
-    // Typed and strict, so that no member is repeated or overlooked: what is hashed is all that the file says.
-    let Answer { certificate, proof } = serde_json::from_slice(file_json).map_err(|_| CertificateError::Form)?;
+    // Typed and strict, so that no member is repeated or overlooked; hashed as it stands, so that none is read as another.
+    let certificate: Certificate = serde_json::from_str(text.get()).map_err(form)?;
+    let as_it_stands: serde_json::Value = serde_json::from_str(text.get()).map_err(form)?;
+    let hash = sha256(&[&serde_json_canonicalizer::to_vec(&as_it_stands).map_err(form)?]);
     let proven = proof.parse::<Proof>()?.verify(public)?;
     let Note::Certificate { erasure, sha256 } = &proven.entry.note else { return Err(CertificateError::Other) };
-    if *erasure != certificate.erasure || !same(sha256, &certificate.sha256()?) {
+    if *erasure != certificate.erasure || !same(sha256, &hash) {
         return Err(CertificateError::Other);
     }
     if !proven.checkpoint.origin.ends_with(&format!("/{}", certificate.vault)) {
         return Err(CertificateError::Vault);
     }
     Ok(VerifiedCertificate { certificate, proven })
+}
+
+/// A map in which no name is repeated.
+fn each_once<'de, D: serde::Deserializer<'de>>(d: D) -> Result<BTreeMap<String, u64>, D::Error> {
+    struct Once;
+    impl<'de> serde::de::Visitor<'de> for Once {
+        type Value = BTreeMap<String, u64>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("numbers by name")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut numbers = BTreeMap::new();
+            while let Some((name, number)) = map.next_entry()? {
+                if numbers.insert(name, number).is_some() {
+                    return Err(serde::de::Error::custom("a name is repeated"));
+                }
+            }
+            Ok(numbers)
+        }
+    }
+    d.deserialize_map(Once)
 }

@@ -52,14 +52,20 @@ pub(crate) fn number(text: &str) -> Option<u64> {
     if plain { text.parse().ok() } else { None }
 }
 
-/// The notes in a file of checkpoints: five lines each. A last one without its end is left out.
-pub(crate) fn notes(file: &str) -> impl Iterator<Item = &str> {
+/// The notes in a file of checkpoints: each ends with its one signature line. A last one without its end is left out.
+pub(crate) fn notes(file: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = file;
     std::iter::from_fn(move || {
-        let end = rest.match_indices('\n').nth(4)?.0 + 1;
-        let (note, behind) = rest.split_at(end);
-        rest = behind;
-        Some(note)
+        let mut end = 0;
+        for line in rest.split_inclusive(|byte| *byte == b'\n') {
+            end += line.len();
+            if line.starts_with("\u{2014} ".as_bytes()) && line.ends_with(b"\n") {
+                let (note, behind) = rest.split_at(end);
+                rest = behind;
+                return Some(note);
+            }
+        }
+        None
     })
 }
 
@@ -97,7 +103,10 @@ mod tests {
 
     #[test]
     fn only_whole_notes_are_taken_from_a_file() {
-        assert_eq!(notes("a\n1\nr\n\ns\nb\n2\nr\n\ns\nc\n3\n").collect::<Vec<_>>(), ["a\n1\nr\n\ns\n", "b\n2\nr\n\ns\n"]);
+        let file = "a\n1\nr\n\n— s\nb\n2\nr\n\n— s\nc\n3\nr\n\n— s";
+        let whole = ["a\n1\nr\n\n— s\n", "b\n2\nr\n\n— s\n"].map(str::as_bytes);
+        assert_eq!(notes(file.as_bytes()).collect::<Vec<_>>(), whole);
+        assert_eq!(notes(b"").count(), 0);
         assert_eq!(
             ["0", "10", "01", "", "+1", "-1", "18446744073709551616"].map(number),
             [Some(0), Some(10), None, None, None, None, None]

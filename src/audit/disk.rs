@@ -79,7 +79,7 @@ impl SegmentFile {
         self.file.sync_data()
     }
 
-    /// Fills `from..to` with zeros and makes that durable, so that later syncs need not write the file's metadata.
+    /// Fills `from..to` with zeros, so that later syncs need not write the file's metadata.
     pub(crate) fn fill(&self, from: u64, to: u64) -> io::Result<()> {
         let zeros = vec![0; 1 << 20];
         let mut at = from;
@@ -88,7 +88,7 @@ impl SegmentFile {
             self.file.write_all_at(&zeros[..part as usize], at)?;
             at += part;
         }
-        self.file.sync_data()
+        Ok(())
     }
 
     /// Cuts the file at `length`.

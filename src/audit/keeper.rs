@@ -11,7 +11,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::TrailError;
 use super::checkpoint::Checkpoint;
-use super::trail::Shared;
+use super::trail::{Shared, sync_directory};
 
 /// A checkpoint is signed this often while there are new entries.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -110,6 +110,7 @@ impl Shared {
             let _ = self.write_tiles();
             if Instant::now() >= next {
                 next = Instant::now() + PERIOD;
+                self.writer.lock().full_disk = false;
                 self.flow.urge();
                 let _ = self.sign_checkpoint();
             }
@@ -130,20 +131,23 @@ impl Shared {
             });
             (uncut, task)
         };
-        let mut result = Ok(());
+        let mut synced = Ok(());
         if let Some((file, first, from, to)) = task {
-            result = file.fill(from, to);
+            // A disk without room for zeros may still have room for entries: only a failed sync says that bytes are lost.
+            let done = file.fill(from, to);
+            synced = file.sync();
             let mut writer = self.writer.lock();
             if writer.first == first {
                 writer.filling = false;
-                writer.ahead = writer.ahead.max(to);
+                writer.full_disk = done.is_err();
+                writer.ahead = if done.is_ok() { writer.ahead.max(to) } else { writer.ahead };
             }
             self.filled.notify_all();
         }
         for (file, end) in uncut {
-            result = result.and(file.cut(end));
+            synced = synced.and(file.cut(end));
         }
-        result.map_err(TrailError::at("prepare the trail's next bytes"))
+        synced.map_err(TrailError::at("prepare the trail's next bytes"))
     }
 
     fn write_tiles(&self) -> Result<(), TrailError> {
@@ -174,6 +178,7 @@ impl Shared {
 
     fn sign_last(&self) -> Result<(), TrailError> {
         self.sign_checkpoint()?;
-        self.kept.lock().file.sync_data().map_err(TrailError::at("sync the checkpoints"))
+        self.kept.lock().file.sync_data().map_err(TrailError::at("sync the checkpoints"))?;
+        sync_directory(&self.dir)
     }
 }

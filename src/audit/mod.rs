@@ -1,7 +1,8 @@
 //! The trail: what the vault decided and did, in an order that cannot be changed unnoticed.
 //!
 //! - [`entry`] and [`codec`]: what an entry says, and its one canonical encoding.
-//! - [`segment`]: the files that entries are framed into. [`open`]: what is recovered, and what is refused, at start.
+//! - [`segment`]: the files that entries are framed into. [`open`] and [`scan`]: what is recovered, and what is refused,
+//!   at start.
 //! - [`merkle`] and [`tiles`]: the RFC 6962 tree over the entries, kept in the shape of C2SP tlog-tiles.
 //! - [`trail`]: appending. [`flow`]: one sync for many waiters, and the [`Receipt`] that proves it. [`keeper`]: what is
 //!   done behind the requests: zeros ahead, tiles, checkpoints. [`read`]: entries, checkpoints and proofs for others.
@@ -23,6 +24,7 @@ mod open;
 pub mod proof;
 mod read;
 mod rows;
+mod scan;
 pub mod segment;
 mod tiles;
 mod trail;

@@ -11,28 +11,26 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use parking_lot::{Condvar, Mutex};
 
 use super::checkpoint::{self, Checkpoint};
-use super::codec;
 use super::disk::{Disk, SegmentFile};
 use super::entry::Note;
 use super::flow::Flow;
 use super::keeper::{self, Keeper, Kept};
 use super::merkle::{self, Hash};
-use super::segment::{self, Found, HEADER, Header, Step, step};
-use super::tiles::{self, FullTile, Tree, View};
-use super::trail::{FIRST_FILL, OldSegment, STRIDE, Shared, Signer, Writer, create_segment, sync_directory};
+use super::note::BadNote;
+use super::scan::{Scan, used};
+use super::segment::{self, Found, HEADER, Header};
+use super::tiles::{Tree, View};
+use super::trail::{FIRST_FILL, OldSegment, Shared, Signer, Writer, create_segment, sync_directory};
 use super::{TrailError, trail};
 
 /// How many segments, from the last one back, are read again at start.
-const READ_AGAIN: usize = 4;
+const READ_AGAIN: usize = 2;
 
 /// How many places further back are tried for a start from tiles, before everything is read.
 const MOST_TRIES: usize = 64;
 
 /// How many checkpoints, from the last one back, are checked at start.
 const CHECKED: usize = 16;
-
-/// A sector that was never written, between others that were: what a power cut leaves in an unsynced tail.
-const SECTOR: usize = 512;
 
 /// What was found at start, beside a whole trail. All of it is to be said, and the first two are to be recorded.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,12 +104,16 @@ pub(super) fn open(
     let (start, tree) = restored.unwrap_or_default();
     let mut scan = Scan::new(dir, &notes, known, tree);
     for at in start..segments.len() {
-        let last = at + 1 == segments.len();
-        if let Some(torn) = scan.segment(&segments[at].path, &headers[at], last)? {
-            for later in segments.drain(at + 1..) {
+        let next = headers.get(at + 1).and_then(|next| next.before);
+        let (torn, kept) = match scan.hole_before(&headers[at]) {
+            true => (Some(TornTail { index: scan.tree.frontier().size(), bytes: 0 }), at),
+            false => (scan.segment(&segments[at].path, &headers[at], next.map(|(_, end)| end))?, at + 1),
+        };
+        if torn.is_some() {
+            for later in segments.drain(kept..) {
                 fs::remove_file(&later.path).map_err(TrailError::at("remove an unsynced segment"))?;
             }
-            findings.torn = Some(torn);
+            findings.torn = torn;
             break;
         }
     }
@@ -152,8 +154,8 @@ fn lock(dir: &Path) -> Result<File, TrailError> {
 }
 
 /// The last checkpoints on disk, in the order in which they were signed.
-struct Notes {
-    signed: Vec<(Checkpoint, String)>,
+pub(super) struct Notes {
+    pub(super) signed: Vec<(Checkpoint, String)>,
     bad: u64,
     /// Bytes of the newer file without a torn last note.
     whole: u64,
@@ -161,17 +163,23 @@ struct Notes {
 
 impl Notes {
     fn read(dir: &Path, public: &[u8; 32], origin: &str) -> Result<Self, TrailError> {
-        let (older, newer) = (read_text(&keeper::old_path(dir))?, read_text(&keeper::path(dir))?);
-        let whole = checkpoint::notes(&newer).map(str::len).sum::<usize>() as u64;
+        let (older, newer) = (read(&keeper::old_path(dir))?, read(&keeper::path(dir))?);
+        let whole = checkpoint::notes(&newer).map(<[u8]>::len).sum::<usize>() as u64;
         let all: Vec<_> = checkpoint::notes(&older).chain(checkpoint::notes(&newer)).collect();
         let mut notes = Self { signed: Vec::new(), bad: 0, whole };
+        let mut foreign = false;
         for note in &all[all.len().saturating_sub(CHECKED)..] {
+            let note = std::str::from_utf8(note).unwrap_or_default();
             match Checkpoint::verified(note, public) {
-                Ok(checkpoint) if checkpoint.origin == origin => notes.signed.push((checkpoint, (*note).to_owned())),
-                _ => notes.bad += 1,
+                Ok(checkpoint) if checkpoint.origin == origin => notes.signed.push((checkpoint, note.to_owned())),
+                other => {
+                    notes.bad += 1;
+                    foreign |= matches!(other, Ok(_) | Err(BadNote::Unsigned));
+                }
             }
         }
-        if notes.signed.is_empty() && notes.bad > 0 { Err(TrailError::Foreign) } else { Ok(notes) }
+        // Damage is said and mended by the next checkpoint; a whole file by somebody else is not.
+        if notes.signed.is_empty() && foreign { Err(TrailError::Foreign) } else { Ok(notes) }
     }
 
     fn last(&self) -> Option<(u64, String)> {
@@ -179,7 +187,7 @@ impl Notes {
     }
 
     /// Entries below this were durable once.
-    fn protected(&self, known: Option<(u64, Hash)>) -> u64 {
+    pub(super) fn protected(&self, known: Option<(u64, Hash)>) -> u64 {
         let last = self.signed.last().map_or(0, |(checkpoint, _)| checkpoint.size);
         last.max(known.map_or(0, |(size, _)| size))
     }
@@ -194,12 +202,11 @@ impl Notes {
     }
 }
 
-/// A file's text; nothing where there is no file. Bytes that are no text cannot verify, so they may be read as anything.
-fn read_text(path: &Path) -> Result<String, TrailError> {
+/// A file's bytes; nothing where there is no file.
+fn read(path: &Path) -> Result<Vec<u8>, TrailError> {
     match fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(source) => Err(TrailError::Io { step: "read the checkpoints", source }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        bytes => bytes.map_err(TrailError::at("read the checkpoints")),
     }
 }
 
@@ -249,171 +256,6 @@ fn suspicious(segments: &[Found], headers: &[Header]) -> Option<usize> {
     (0..headers.len()).find(|at| !fits(*at)).map(|at| at.saturating_sub(1))
 }
 
-/// Reading segments again.
-struct Scan<'a> {
-    dir: &'a Path,
-    tree: Tree,
-    /// Checkpoints by size, the largest first, that the scan has not reached yet.
-    ahead: Vec<&'a Checkpoint>,
-    protected: u64,
-    /// Largest size at which a checkpoint agreed.
-    agreed: u64,
-    /// Checkpoints with another root.
-    disagreed: Vec<&'a Checkpoint>,
-    /// Losses that the trail itself records: entries from the first number up to the second.
-    recorded: Vec<(u64, u64)>,
-    /// Tiles on disk with other hashes, and the first entry that differs.
-    differing: Vec<FullTile>,
-    first_difference: Option<u64>,
-    mended: u64,
-    marks: Vec<Vec<u64>>,
-    /// First index and last offset of the segment that was read last.
-    end: Option<(u64, u64)>,
-}
-
-impl<'a> Scan<'a> {
-    fn new(dir: &'a Path, notes: &'a Notes, known: Option<(u64, Hash)>, tree: Tree) -> Self {
-        let size = tree.frontier().size();
-        let mut ahead: Vec<_> = notes.signed.iter().map(|(checkpoint, _)| checkpoint).filter(|note| note.size > size).collect();
-        ahead.sort_by_key(|checkpoint| std::cmp::Reverse(checkpoint.size));
-        Self {
-            dir,
-            tree,
-            ahead,
-            protected: notes.protected(known),
-            agreed: 0,
-            disagreed: Vec::new(),
-            recorded: Vec::new(),
-            differing: Vec::new(),
-            first_difference: None,
-            mended: 0,
-            marks: Vec::new(),
-            end: None,
-        }
-    }
-
-    /// Reads one segment; what was cut off its end, if anything.
-    fn segment(&mut self, path: &Path, header: &Header, last: bool) -> Result<Option<TornTail>, TrailError> {
-        let first = self.tree.frontier().size();
-        if header.first != first {
-            return Err(TrailError::broken(first.min(header.first), "missing between two segments"));
-        }
-        if self.end.is_some_and(|end| header.before != Some(end)) || (first == 0) != header.before.is_none() {
-            return Err(TrailError::broken(first, "its segment does not follow the one before"));
-        }
-        let bytes = fs::read(path).map_err(TrailError::at("read a segment"))?;
-        let (mut at, mut marks, mut torn) = (HEADER, Vec::new(), None);
-        loop {
-            let index = self.tree.frontier().size();
-            match step(&bytes, at) {
-                Step::Frame { entry, leaf, end } => {
-                    self.entry(index, entry)?;
-                    if (index - first) % STRIDE == 0 {
-                        marks.push(at as u64);
-                    }
-                    self.push(leaf)?;
-                    at = end;
-                }
-                Step::End => break,
-                Step::Damaged if self.is_unsynced_tail(&bytes, at, index, last) => {
-                    torn = Some(TornTail { index, bytes: used(&bytes[at..]) });
-                    let file = OpenOptions::new().write(true).open(path).map_err(TrailError::at("open a segment"))?;
-                    SegmentFile::new(file, &Disk::Plain).cut(at as u64).map_err(TrailError::at("cut a torn tail"))?;
-                    break;
-                }
-                Step::Damaged => return Err(TrailError::broken(index, "its frame is damaged")),
-            }
-        }
-        self.marks.push(marks);
-        self.end = Some((first, at as u64));
-        Ok(torn)
-    }
-
-    fn entry(&mut self, index: u64, bytes: &[u8]) -> Result<(), TrailError> {
-        let entry = codec::decode(bytes).map_err(|_| TrailError::broken(index, "not a canonical entry"))?;
-        if let Note::LostTail { expected, found, .. } = entry.note
-            && found <= index
-        {
-            self.recorded.push((found, expected));
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, leaf: Hash) -> Result<(), TrailError> {
-        self.tree.push(leaf);
-        for tile in self.tree.take_pending() {
-            match tiles::read(self.dir, tile.level, tile.index) {
-                Ok(hashes) if *hashes == *tile.hashes => {}
-                Ok(hashes) => {
-                    let place = hashes.iter().zip(&*tile.hashes).position(|(there, made)| there != made).unwrap_or(0);
-                    let width = 1_u64 << (8 * tile.level);
-                    self.first_difference.get_or_insert((tile.index * tiles::WIDTH as u64 + place as u64) * width);
-                    self.differing.push(tile);
-                }
-                Err(_) => {
-                    self.mended += 1;
-                    tile.write(self.dir).map_err(TrailError::at("write a tile"))?;
-                }
-            }
-        }
-        let frontier = self.tree.frontier();
-        while let Some(checkpoint) = self.ahead.pop_if(|checkpoint| checkpoint.size == frontier.size()) {
-            if checkpoint.root == frontier.root() {
-                self.agreed = checkpoint.size;
-            } else {
-                self.disagreed.push(checkpoint);
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the damage at `at` can be a tail that no sync had covered, rather than a change of what was durable.
-    fn is_unsynced_tail(&self, bytes: &[u8], at: usize, index: u64, last: bool) -> bool {
-        let next = segment::next_whole(bytes, at);
-        let followed = next.is_some() || !last;
-        if index < self.protected {
-            // A durable entry may be missing with all that followed it (that is a lost tail), but not be there and wrong.
-            return !followed && !segment::is_complete(bytes, at);
-        }
-        let hole = &bytes[at..next.unwrap_or(bytes.len())];
-        let skip = at.next_multiple_of(SECTOR) - at;
-        let sectors = hole.get(skip..).unwrap_or_default().chunks_exact(SECTOR);
-        !followed || sectors.into_iter().any(segment::is_zero)
-    }
-
-    /// Compares what was read with the checkpoints on disk and the one known from outside.
-    fn judge(&self, notes: &Notes, known: Option<(u64, Hash)>) -> Result<Option<LostTail>, TrailError> {
-        let found = self.tree.frontier().size();
-        let is_recorded = |size: u64| self.recorded.iter().any(|(from, to)| (from + 1..=*to).contains(&size));
-        let signed = notes.signed.iter().map(|(checkpoint, _)| (checkpoint.size, checkpoint.root));
-        let longest = signed.chain(known).filter(|(size, _)| *size > found && !is_recorded(*size)).max();
-        let wrong = self.disagreed.iter().map(|checkpoint| checkpoint.size).min();
-        let known_wrong = known.filter(|(size, _)| *size <= found).and_then(|(size, root)| {
-            let there = merkle::range_root(&mut View::new(self.dir, self.tree.clone()), 0, size);
-            (there.ok() != Some(root)).then_some(size)
-        });
-        if let Some(size) = wrong.into_iter().chain(known_wrong).filter(|size| !is_recorded(*size)).min() {
-            let first = self.first_difference.filter(|index| *index < size).unwrap_or(self.agreed);
-            return Err(TrailError::broken(first, "it, or one behind it, differs from what a checkpoint signs"));
-        }
-        Ok(longest.map(|(expected, root)| LostTail { expected, root, found }))
-    }
-
-    /// Writes the tiles whose hashes were not those of the entries, now that the entries are known to be right.
-    fn mend(&mut self) -> Result<u64, TrailError> {
-        for tile in self.differing.drain(..) {
-            tile.write(self.dir).map_err(TrailError::at("write a tile"))?;
-            self.mended += 1;
-        }
-        Ok(self.mended)
-    }
-}
-
-/// Bytes before the zeros at the end.
-fn used(bytes: &[u8]) -> u64 {
-    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last as u64 + 1)
-}
-
 /// Everything an appender needs, with all that was read made durable.
 fn writer(dir: &Path, disk: &Disk, segments: &[Found], scan: Scan<'_>, start: usize) -> Result<Writer, TrailError> {
     let mut marks = vec![None; start];
@@ -448,6 +290,7 @@ fn writer(dir: &Path, disk: &Disk, segments: &[Found], scan: Scan<'_>, start: us
         offset,
         ahead: ahead.max(offset),
         filling: false,
+        full_disk: false,
         tree: scan.tree,
         marks,
         old,

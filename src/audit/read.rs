@@ -119,16 +119,16 @@ impl Shared {
         let mut index = from;
         let mut left = limit as u64;
         while left > 0 {
-            let Some((file, at, first, until)) = self.place(index)? else { break };
-            let last = until.min(from.saturating_add(limit as u64));
-            index = walk(&file, at, first, last, |at, bytes| if at < index { Ok(()) } else { take(at, bytes) })?;
+            let Some(place) = self.place(index)? else { break };
+            let last = place.until.min(from.saturating_add(limit as u64));
+            index = walk(&place, last, |at, bytes| if at < index { Ok(()) } else { take(at, bytes) })?;
             left = from.saturating_add(limit as u64) - index;
         }
         Ok(())
     }
 
-    /// The segment with an entry, a place in it that is not behind the entry, the index there, and the segment's end.
-    fn place(&self, index: u64) -> Result<Option<(Arc<SegmentFile>, u64, u64, u64)>, TrailError> {
+    /// Where to start reading for an entry.
+    fn place(&self, index: u64) -> Result<Option<Place>, TrailError> {
         let (old, until) = {
             let writer = self.writer.lock();
             let size = writer.tree.frontier().size();
@@ -138,7 +138,8 @@ impl Shared {
             if index >= writer.first {
                 let stride = (index - writer.first) / STRIDE;
                 let at = writer.marks.get(stride as usize).copied().ok_or(TrailError::OutOfRange)?;
-                return Ok(Some((Arc::clone(&writer.file), at, writer.first + stride * STRIDE, size)));
+                let first = writer.first + stride * STRIDE;
+                return Ok(Some(Place { file: Arc::clone(&writer.file), at, first, until: size }));
             }
             let next = writer.old.partition_point(|segment| segment.first <= index);
             let until = writer.old.get(next).map_or(writer.first, |segment| segment.first);
@@ -148,7 +149,8 @@ impl Shared {
         let stride = (index - old.first) / STRIDE;
         let at = old.marks()?.get(stride as usize).copied().ok_or(TrailError::broken(index, "not in its segment"))?;
         let file = File::open(&old.path).map_err(TrailError::at("open a segment"))?;
-        Ok(Some((Arc::new(SegmentFile::new(file, &Disk::Plain)), at, old.first + stride * STRIDE, until)))
+        let file = Arc::new(SegmentFile::new(file, &Disk::Plain));
+        Ok(Some(Place { file, at, first: old.first + stride * STRIDE, until }))
     }
 }
 
@@ -163,7 +165,7 @@ impl OldSegment {
         while let Some(length) = bytes.get(at..).and_then(|rest| rest.first_chunk()).map(|length| u32::from_be_bytes(*length))
             && length != 0
         {
-            if count % STRIDE == 0 {
+            if u64::is_multiple_of(count, STRIDE) {
                 marks.push(at as u64);
             }
             at += FRAME + length as usize;
@@ -173,18 +175,22 @@ impl OldSegment {
     }
 }
 
-/// Goes from the frame at `at`, which is entry `first`, to entry `last`; the index where it stopped.
-fn walk(
-    file: &SegmentFile,
-    mut at: u64,
+/// A frame of a segment at or before an entry that is looked for.
+struct Place {
+    file: Arc<SegmentFile>,
+    at: u64,
+    /// The index of the entry there.
     first: u64,
-    last: u64,
-    mut take: impl FnMut(u64, &[u8]) -> Result<(), TrailError>,
-) -> Result<u64, TrailError> {
-    let mut index = first;
+    /// The first index that is not in the segment.
+    until: u64,
+}
+
+/// Goes from a place to entry `last`; the index where it stopped.
+fn walk(place: &Place, last: u64, mut take: impl FnMut(u64, &[u8]) -> Result<(), TrailError>) -> Result<u64, TrailError> {
+    let (mut index, mut at) = (place.first, place.at);
     let mut buffer = vec![0; CHUNK];
     while index < last {
-        let count = file.read_at(&mut buffer, at).map_err(TrailError::at("read a segment"))?;
+        let count = place.file.read_at(&mut buffer, at).map_err(TrailError::at("read a segment"))?;
         let mut done = 0;
         while index < last
             && let Step::Frame { entry, end, .. } = step(&buffer[..count], done)

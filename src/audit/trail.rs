@@ -31,8 +31,13 @@ pub(super) const FIRST_FILL: usize = 256 * 1024;
 /// The open trail. Dropping it closes it.
 pub struct Trail {
     shared: Arc<Shared>,
-    /// The one that syncs, and the one that keeps.
-    threads: Mutex<(Option<JoinHandle<()>>, Option<JoinHandle<()>>)>,
+    threads: Mutex<Threads>,
+}
+
+#[derive(Default)]
+struct Threads {
+    sync: Option<JoinHandle<()>>,
+    keep: Option<JoinHandle<()>>,
 }
 
 /// What the trail shares with its two threads.
@@ -68,6 +73,8 @@ pub(super) struct Writer {
     pub(super) ahead: u64,
     /// The keeper is writing zeros from `ahead` on: nobody may write there.
     pub(super) filling: bool,
+    /// There was no room for more zeros; another try is made with the next checkpoint.
+    pub(super) full_disk: bool,
     pub(super) tree: Tree,
     /// Places of every 256th entry of the active segment.
     pub(super) marks: Vec<u64>,
@@ -151,8 +158,8 @@ impl Trail {
             let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || run(&shared));
             thread.map(Some).map_err(TrailError::at("start a thread"))
         };
-        trail.threads.lock().0 = start("trail-sync", Shared::sync_loop)?;
-        trail.threads.lock().1 = start("trail-keep", Shared::keep_loop)?;
+        trail.threads.lock().sync = start("trail-sync", Shared::sync_loop)?;
+        trail.threads.lock().keep = start("trail-keep", Shared::keep_loop)?;
         Ok((trail, findings))
     }
 
@@ -222,9 +229,9 @@ impl Trail {
         }
         // The keeper signs what is durable, so it ends after the last sync. A thread that panicked has nothing left to do.
         self.shared.flow.stop();
-        let _ = threads.0.take().map(JoinHandle::join);
+        let _ = threads.sync.take().map(JoinHandle::join);
         self.shared.keeper.stop();
-        let _ = threads.1.take().map(JoinHandle::join);
+        let _ = threads.keep.take().map(JoinHandle::join);
         self.shared.lock.lock().take();
     }
 
@@ -265,7 +272,7 @@ impl Shared {
         }
         let (start, offset) = (writer.first, writer.offset);
         for (index, (leaf, at)) in (first..).zip(&frames.leaves) {
-            if (index - start) % STRIDE == 0 {
+            if (index - start).is_multiple_of(STRIDE) {
                 writer.marks.push(offset + at);
             }
             writer.tree.push(*leaf);
@@ -344,7 +351,7 @@ impl Writer {
 
     /// Whether so few zeros are left that more should be written.
     pub(super) fn wants_fill(&self, full: u64) -> bool {
-        !self.filling && self.ahead < full && self.ahead - self.offset < self.fill_step() / 2
+        !self.filling && !self.full_disk && self.ahead < full && self.ahead - self.offset < self.fill_step() / 2
     }
 }
 

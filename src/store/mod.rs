@@ -38,7 +38,8 @@ pub trait Store: Send + Sync {
     /// The value under `key`.
     fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
-    /// The first `limit` rows in order whose key starts with `prefix` and comes after `after`.
+    /// The first `limit` rows in order whose key starts with `prefix` and comes after `after`: rows of one moment. No
+    /// batch is applied meanwhile, so whoever walks many rows asks for some hundred at a time.
     fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError>;
 
     /// Applies the batch, all of it or nothing. When this returns `Ok`, the batch survives a power cut.

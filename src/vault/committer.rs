@@ -91,6 +91,13 @@ impl Committer {
         self.commit_many(vec![change]).await.pop().unwrap_or(Err(Code::Internal.into()))
     }
 
+    /// Hands in a change from a thread of its own and waits until it is durable.
+    pub(crate) fn commit_blocking(&self, change: Change) -> Result<(), Refused> {
+        let (reply, answer) = oneshot::channel();
+        self.sender.send(Work::Changes(vec![(change, reply)])).map_err(|_| Refused::from(Code::Sealed))?;
+        answer.blocking_recv().map_err(|_| Refused::from(Code::Sealed))?
+    }
+
     /// Hands in several changes that each stand or fall alone, for one batch, and answers each in its place.
     pub(crate) async fn commit_many(&self, changes: Vec<Change>) -> Vec<Result<(), Refused>> {
         let (waiting, answers): (Vec<Waiting>, Vec<_>) = changes

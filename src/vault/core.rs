@@ -16,7 +16,7 @@ use crate::model::ids::{DecisionId, SubjectId, TenantId};
 use crate::model::time::Clock;
 use crate::policy::{self, Allowed, Ask, Denied, Facts, SubjectFacts, SubjectState};
 use crate::store::layout::RowKey;
-use crate::store::{Store, StoreError};
+use crate::store::{OnFatal, Store, StoreError};
 use crate::tenant::Tenant;
 
 use super::call::{Call, Refused};
@@ -41,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) epoch_since: RwLock<jiff::Timestamp>,
     /// Batches committed since the store was made.
     pub(crate) commits: AtomicU64,
+    /// Ends the process.
+    pub(crate) on_fatal: OnFatal,
 }
 
 /// The key trees' view of the store.

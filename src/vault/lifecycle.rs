@@ -26,6 +26,7 @@ use crate::tenant::Tenant;
 use super::call::Refused;
 use super::committer::Committer;
 use super::core::{Core, People, TreeRows};
+use super::housekeeping::Housekeeping;
 
 /// Interior nodes of the key trees that are kept open in memory, about 5 KB each.
 const NODES: usize = 8_192;
@@ -63,11 +64,11 @@ impl VaultConfig {
         }
     }
 
-    fn db(&self) -> PathBuf {
+    pub(crate) fn db(&self) -> PathBuf {
         self.dir.join("data/db")
     }
 
-    fn trail(&self) -> PathBuf {
+    pub(crate) fn trail(&self) -> PathBuf {
         self.dir.join("data/trail")
     }
 
@@ -148,7 +149,8 @@ struct WrongTries {
 /// An unsealed vault.
 pub(crate) struct Opened {
     pub(crate) core: Arc<Core>,
-    pub(crate) committer: Committer,
+    pub(crate) committer: Arc<Committer>,
+    housekeeping: Housekeeping,
 }
 
 impl Vault {
@@ -322,22 +324,24 @@ impl Inner {
             people: People::new(self.config.cache_subjects),
             epoch_since: RwLock::new(self.clock.now()),
             commits: AtomicU64::new(mark.number),
+            on_fatal: self.config.on_fatal.clone(),
         };
         super::recovery::run(&core, mark.entries, &findings)?;
         let core = Arc::new(core);
         let committer = Committer::start(core.clone()).map_err(|e| OpenError::File("the committer thread", e))?;
-        Ok(Opened { core, committer })
+        let committer = Arc::new(committer);
+        let housekeeping = Housekeeping::start(core.clone(), committer.clone());
+        let housekeeping = housekeeping.map_err(|e| OpenError::File("the housekeeping thread", e))?;
+        Ok(Opened { core, committer, housekeeping })
     }
 }
 
 impl Opened {
     fn finish(self) {
+        self.housekeeping.stop();
         self.committer.stop();
-        let (size, head) = self.core.trail.head();
-        if let Err(error) = self.core.hierarchy.checkpoint(size, head) {
-            tracing::warn!(error = %error, "the keyring did not take the last checkpoint");
-        }
         self.core.trail.close();
+        super::housekeeping::tell_keyring(&self.core, 0);
     }
 }
 

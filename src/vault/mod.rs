@@ -3,11 +3,13 @@
 pub mod call;
 
 mod callers;
+pub mod check;
 mod committer;
 mod contracts;
 mod core;
 mod erasure;
 mod explain;
+mod housekeeping;
 mod idempotency;
 mod keys;
 mod lifecycle;

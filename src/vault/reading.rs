@@ -24,6 +24,9 @@ use super::rows::{LabelRow, time, unpack};
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
 
+/// How often a read begins again because keys changed under it.
+const TRIES: usize = 4;
+
 /// A record that this call may open, still closed.
 struct Found {
     id: RecordId,
@@ -36,7 +39,26 @@ struct Found {
 
 impl Vault {
     /// readRecords: of one subject, for one purpose, only the fields asked for and only through that purpose's key.
+    ///
+    /// A destruction of the subject's other keys may come between loading the keys and loading the rows. The row then
+    /// does not open although nothing is wrong with it: with the new keys it does.
     pub async fn read_records(&self, call: &Call, subject: SubjectId, ask: ReadRecords) -> Result<Answer, Refused> {
+        for _ in 0..TRIES {
+            let turn = self.opened()?.core.hierarchy.turn();
+            match self.read_once(call, subject, &ask).await {
+                Err(refused) if refused.code == Code::Internal && self.opened()?.core.hierarchy.turn() != turn => continue,
+                // What neither the keys nor the store would open is noted too: a record that was tampered with is not
+                // tried unnoticed.
+                Err(refused) if refused.decision.is_none() => {
+                    return Err(self.opened()?.core.refuse(call, Operation::ReadRecords, refused.code, None));
+                }
+                done => return done,
+            }
+        }
+        Err(Code::Overloaded.into())
+    }
+
+    async fn read_once(&self, call: &Call, subject: SubjectId, ask: &ReadRecords) -> Result<Answer, Refused> {
         let operation = Operation::ReadRecords;
         let opened = self.opened()?;
         let core = &opened.core;
@@ -60,7 +82,7 @@ impl Vault {
         let facts = Facts { subject: Some(&about), fields: &asked, key_groups: person.alive(), ..core.facts(&tenant) };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
 
-        let (rows, next) = rows(core, call, subject, &ask)?;
+        let (rows, next) = rows(core, call, subject, ask)?;
         if rows.is_empty() && ask.record.is_some() {
             return Err(core.refuse(call, operation, Code::NotFound, Some(person.tag)));
         }
@@ -97,7 +119,7 @@ impl Vault {
                 body.push(b',');
             }
             let permit = admitted.permit(subject, key_group(record.group)?);
-            let key = person.keys.record_key(&permit, record.id.bytes(), &wraps_of(&record.row)).map_err(keys_refused)?;
+            let key = person.keys.record_key(&permit, record.id.bytes(), &wraps_of(&record.row)).map_err(closed)?;
             let bound = context(core, &person, record.id, &record.row, &record.label_digest)?;
             let opened = key.decrypt(&permit, &bound, &record.row.envelope, Some(&record.fields)).map_err(keys_refused)?;
             open_object(&mut body, record);
@@ -125,6 +147,14 @@ impl Vault {
         body.push(b'}');
         let single = ask.record.is_some().then(|| found.first().map(|record| etag(record.row.version))).flatten();
         Ok(Answer { decision: Some(admitted.decision), etag: single, body: Some(body), ..Answer::default() })
+    }
+}
+
+/// A key that the guards saw alive and that is gone by now is the same as a row that does not open: see the tries above.
+fn closed(error: keys::KeysError) -> Refused {
+    match keys_refused(error) {
+        refused if refused.code == Code::KeyDestroyed => Code::Internal.into(),
+        refused => refused,
     }
 }
 

@@ -11,6 +11,7 @@ use crate::store::layout::{CommitMark, RowKey};
 use super::call::Refused;
 use super::core::Core;
 use super::erasure::certify;
+use super::erasure::certify::Before;
 use super::lifecycle::OpenError;
 use super::rows::{ErasureRow, unpack};
 
@@ -23,17 +24,25 @@ pub(crate) fn run(core: &Core, mark: u64, findings: &Findings) -> Result<(), Ope
     void_unkept(core, mark)?;
     if let Some(lost) = &findings.lost_tail {
         tracing::error!(expected = lost.expected, found = lost.found, "the trail is shorter than it was: entries are lost");
-        let note = Note::LostTail { expected: lost.expected, root: lost.root, found: lost.found };
-        let event = core.event("trailLost", Outcome::Done, note).map_err(failed)?;
-        let ticket = core.trail.append(&[event])?;
-        let _receipt = core.trail.durable_blocking(ticket)?;
+        state(core, "trailLost", lost.note())?;
+    }
+    if let Some(torn) = &findings.torn {
+        tracing::warn!(index = torn.index, bytes = torn.bytes, "an entry that was never released was cut off the trail");
+        state(core, "trailTorn", torn.note())?;
     }
     core.registry
         .load(core.store.as_ref(), &core.hierarchy)
         .map_err(|e| OpenError::File("the callers", std::io::Error::other(e)))?;
     for row in unfinished(core).map_err(failed)? {
-        certify(core, row.0, row.1, &Vec::new()).map_err(failed)?;
+        certify(core, row.0, row.1, &Before::default()).map_err(failed)?;
     }
+    Ok(())
+}
+
+fn state(core: &Core, name: &'static str, note: Note) -> Result<(), OpenError> {
+    let event = core.event(name, Outcome::Done, note).map_err(failed)?;
+    let ticket = core.trail.append(&[event])?;
+    let _receipt = core.trail.durable_blocking(ticket)?;
     Ok(())
 }
 

@@ -4,14 +4,16 @@ use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
 use jiff::Timestamp;
 
-use crate::audit::{Entry, EventView, Outcome, TrailError};
+use crate::audit::{Entry, EventView, Note, Outcome, TrailError};
 use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::CallerId;
 use crate::model::wire::Page;
+use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
-use super::core::keys_refused;
+use super::core::{Core, keys_refused};
+use super::erasure::load;
 use super::lifecycle::Vault;
 
 /// Events on a page unless told, and at most.
@@ -88,7 +90,7 @@ impl Vault {
                     break;
                 }
                 at = index + 1;
-                if wanted(&query, tag, &entry) {
+                if wanted(&query, tag, &entry) && is_of(core, &tenant, &entry)? {
                     events.push(EventView::of(index, &entry));
                 }
             }
@@ -138,6 +140,20 @@ fn wanted(query: &AuditQuery, tag: Option<[u8; 16]>, entry: &Entry) -> bool {
         && query.caller.is_none_or(|caller| entry.caller == Some(caller))
         && query.purpose.as_ref().is_none_or(|purpose| entry.purpose.as_ref() == Some(purpose))
         && tag.is_none_or(|tag| entry.tag == Some(tag))
+}
+
+/// Whether an entry is this controller's business: its own callers' and its own erasures', and what the vault did on nobody's
+/// behalf. Where there is one controller only, everything is.
+fn is_of(core: &Core, tenant: &Tenant, entry: &Entry) -> Result<bool, Refused> {
+    if core.tenants.len() == 1 {
+        return Ok(true);
+    }
+    let mine = tenant.id();
+    Ok(match (&entry.caller, &entry.note) {
+        (Some(caller), _) => core.registry.caller(caller).is_some_and(|row| row.tenant == *mine.bytes()),
+        (None, Note::Certificate { erasure, .. }) => load(core, *erasure)?.is_some_and(|(_, row)| row.tenant == *mine.bytes()),
+        (None, _) => entry.tag.is_none(),
+    })
 }
 
 fn hex(text: &str) -> Option<[u8; 16]> {

@@ -1,7 +1,20 @@
 //! Integration tests in one binary.
 
 #[cfg(test)]
+mod arrows;
+#[cfg(test)]
 #[path = "../crash/recorder.rs"]
 mod recorder;
 #[cfg(test)]
 mod store;
+
+#[cfg(test)]
+mod canary;
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod https;
+#[cfg(test)]
+mod promises;
+#[cfg(test)]
+mod routes;

@@ -90,6 +90,8 @@ fn no_member_of_a_certificate_can_be_changed_added_repeated_or_left_out() {
         ("\"request\",\n    \"cl", "\"retention\",\n    \"cl", CertificateError::Other),
         ("invoices", "nothing", CertificateError::Other),
         ("\"pd:Name\": 1", "\"pd:Name\": 2", CertificateError::Other),
+        ("\"pd:Name\": 1", "\"pd:Name\": 2, \"pd:Name\": 1", CertificateError::Form),
+        ("\"1970-01-01T00:00:05Z\"", "\"1970-01-01T00:00:05+00:00\"", CertificateError::Other),
         ("\"file\"", "\"hardware\"", CertificateError::Other),
         ("\"assurance\"", "\"assurance\": \"hardware\", \"assurance\"", CertificateError::Form),
         ("\"assurance\"", "\"more\": 1, \"assurance\"", CertificateError::Form),

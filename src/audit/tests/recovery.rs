@@ -3,13 +3,14 @@
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
 use crate::audit::segment::{self, HEADER, Step, step};
 use crate::audit::testing::{ORIGIN, TestKey, append, copy, entry};
-use crate::audit::{Break, Entry, LostTail, Outcome, Signer, TornTail, Trail, TrailError};
+use crate::audit::{Break, Disk, Entry, LostTail, Outcome, Signer, TornTail, Trail, TrailError};
 
 /// A crashed copy of a trail of `count` entries of which nothing is signed, in one segment.
 fn crashed(key: &TestKey, count: u64) -> (TempDir, PathBuf) {
@@ -76,7 +77,8 @@ fn a_tail_torn_before_zeros_is_cut_and_nothing_behind_it_comes_back() {
     assert_eq!((findings.entries, findings.torn.map(|torn| torn.index)), (cut, Some(cut)));
     append(&trail, cut..cut + 1);
     drop(trail);
-    assert_eq!(key.open_sealed(&path, None).1.entries, cut + 1);
+    let findings = key.open_sealed(&path, None).1;
+    assert_eq!((findings.entries, findings.torn), (cut + 1, None));
 }
 
 #[test]
@@ -97,6 +99,58 @@ fn damage_between_entries_that_were_durable_is_refused_and_named() {
         write_at(&file, &[whole[at]], at);
     }
     assert_eq!(key.open_sealed(&path, Some(known)).1.entries, 8);
+}
+
+/// A crashed copy of an unsigned trail of small segments; their first indices.
+fn crashed_in_segments(key: &TestKey) -> (TempDir, PathBuf, Vec<u64>) {
+    let dir = TempDir::new().unwrap();
+    let (live, path) = (dir.path().join("live"), dir.path().join("crashed"));
+    let sealed: Signer = Arc::new(|_| None);
+    let (trail, _) = Trail::open_sized(3000, Disk::Plain, &live, sealed, key.key.public, ORIGIN, None).unwrap();
+    append(&trail, 0..100);
+    copy(&live, &path);
+    drop(trail);
+    let firsts = segment::list(&path).unwrap().iter().map(|segment| segment.first).collect();
+    (dir, path, firsts)
+}
+
+#[test]
+fn a_power_cut_behind_the_start_of_a_segment_takes_that_segment_too() {
+    let key = TestKey::new(ORIGIN);
+    let (_dir, path, firsts) = crashed_in_segments(&key);
+    let before = firsts[firsts.len() - 2];
+    let file = segment::path(&path, before);
+    let whole = fs::read(&file).unwrap();
+    let places = places(&whole);
+    // The last sectors of the segment before were never written, from the start of a frame or from within one.
+    for from in [places[places.len() - 8], 1024] {
+        let cut = before + places.iter().filter(|place| **place <= from).count() as u64 - 1;
+        let other = TempDir::new().unwrap();
+        copy(&path, other.path());
+        write_at(&segment::path(other.path(), before), &vec![0; places[places.len() - 1] - from], from);
+        let known = key.open_sealed(&path, None).0.head();
+        let opened = Trail::open(other.path(), key.signer(), key.key.public, ORIGIN, Some(known)).map(|_| ());
+        assert!(matches!(opened, Err(TrailError::Broken { index, .. }) if index == cut), "{opened:?}");
+        let (trail, findings) = key.open_sealed(other.path(), None);
+        assert_eq!((findings.entries, findings.torn.map(|torn| torn.index)), (cut, Some(cut)));
+        append(&trail, cut..cut + 50);
+        drop(trail);
+        assert_eq!(key.open_sealed(other.path(), None).1.entries, cut + 50);
+    }
+}
+
+#[test]
+fn unsynced_damage_before_a_whole_segment_is_refused() {
+    let key = TestKey::new(ORIGIN);
+    let (_dir, path, firsts) = crashed_in_segments(&key);
+    let before = firsts[firsts.len() - 2];
+    let file = segment::path(&path, before);
+    let whole = fs::read(&file).unwrap();
+    let at = places(&whole).len() - 2;
+    let place = places(&whole)[at] + 20;
+    write_at(&file, &[whole[place] ^ 1], place);
+    let opened = Trail::open(&path, key.signer(), key.key.public, ORIGIN, None).map(|_| ());
+    assert!(matches!(opened, Err(TrailError::Broken { index, .. }) if index == before + at as u64), "{opened:?}");
 }
 
 #[test]
@@ -285,6 +339,31 @@ fn a_torn_note_in_the_file_of_checkpoints_is_cut_off() {
     fs::write(&file, [&notes[..], b"oubliette.local/x\n7\n"].concat()).unwrap();
     assert_eq!(key.open(dir.path()).unwrap().1.bad_checkpoints, 0);
     assert_eq!(key.verify(dir.path()).first_break, None);
+}
+
+#[test]
+fn damaged_checkpoints_are_counted_and_the_next_one_is_kept() {
+    let (dir, key) = (TempDir::new().unwrap(), TestKey::new(ORIGIN));
+    for end in 1..5 {
+        let (trail, _) = key.open(dir.path()).unwrap();
+        append(&trail, end - 1..end);
+    }
+    let file = dir.path().join("checkpoints");
+    let notes = fs::read(&file).unwrap();
+    // Without its beginning or its newline the last signature line looks like one that was not written in full.
+    let line = notes.windows(3).rposition(|bytes| bytes == "\u{2014}".as_bytes()).unwrap();
+    for at in (0..line).step_by(13).chain(line..line + 9).chain(notes.len() - 4..notes.len()) {
+        let mut changed = notes.clone();
+        changed[at] ^= 0x80;
+        fs::write(&file, &changed).unwrap();
+        let (trail, findings) = key.open(dir.path()).unwrap();
+        assert_eq!(findings.lost_tail, None, "byte {at}");
+        assert!(findings.bad_checkpoints <= 2, "byte {at}");
+        let unfinished = (line..line + 4).contains(&at) || at == notes.len() - 1;
+        assert_eq!(findings.bad_checkpoints == 0, unfinished, "byte {at}");
+        drop(trail);
+        assert_eq!(key.open(dir.path()).unwrap().0.checkpoint(None).unwrap().lines().nth(1), Some("4"));
+    }
 }
 
 proptest! {

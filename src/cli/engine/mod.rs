@@ -70,7 +70,6 @@ pub(super) struct Running {
 
 /// Makes a new vault in `dir`: configuration, root key, keyring, store, trail, certificate, two security officers.
 pub(super) fn create(dir: &Path, passphrase: &SecretString) -> Result<Created, Failure> {
-    harden();
     private::folder(dir)?;
     let file = dir.join("config.toml");
     if !file.exists() {
@@ -103,7 +102,6 @@ pub(super) fn start(
     passphrase: Option<&SecretString>,
     quiet: bool,
 ) -> Result<Running, Failure> {
-    harden();
     let mut config = load(dir)?;
     if let Some(listen) = listen {
         config.server.listen = listen;
@@ -113,14 +111,18 @@ pub(super) fn start(
     }
     // Logging that has begun already stays as it is.
     let _ = telemetry::start(&config.log);
+    run(&config, passphrase)
+}
+
+fn run(config: &Config, passphrase: Option<&SecretString>) -> Result<Running, Failure> {
     let clock = Clock::system();
     let runtime = runtime()?;
-    let vault = Vault::open(&vault_config(&config), clock.clone())?;
+    let vault = Vault::open(&vault_config(config), clock.clone())?;
     if let Some(passphrase) = passphrase {
         runtime.block_on(vault.unseal(passphrase))?;
     }
     let listening = config.server.listen;
-    let bound = runtime.block_on(Bound::bind(&config, clock)).map_err(|e| {
+    let bound = runtime.block_on(Bound::bind(config, clock)).map_err(|e| {
         Failure::new(format!("cannot serve on {listening}: {e}"))
             .remedy("free the address or name another with --listen; `oubliette doctor` looks over the certificate")
     })?;
@@ -209,7 +211,7 @@ async fn signals() -> Result<watch::Receiver<bool>, Failure> {
 }
 
 /// Core dumps of this process would hold keys: the limit is 0, and other processes of the account cannot look inside.
-fn harden() {
+pub(super) fn harden() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     if setrlimit(Resource::Core, none).is_err() || set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
         tracing::warn!("core dumps of this process could not be turned off");
@@ -279,6 +281,14 @@ impl From<UnsealError> for Failure {
             UnsealError::Open(open) => open.into(),
         }
     }
+}
+
+/// A server on a free port without logging, which would take the panics of other tests away.
+#[cfg(test)]
+pub(super) fn start_quietly(dir: &Path, passphrase: &SecretString) -> Result<Running, Failure> {
+    let mut config = load(dir)?;
+    config.server.listen.set_port(0);
+    run(&config, Some(passphrase))
 }
 
 #[cfg(test)]

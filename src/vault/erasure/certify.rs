@@ -1,5 +1,7 @@
 //! The certificate: made once the old epoch is gone, held by the trail, provable to anybody with the public key.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::audit::certificate::{Certificate, DestroyedKey, FORMAT, Times, VERSION};
@@ -19,17 +21,23 @@ use super::selftest;
 /// Entries that may stand between the place where the certificate was expected in the trail and where it is.
 const FURTHEST: u64 = 100_000;
 
-/// Old rows of the key trees that the self-test tries to open.
-pub(crate) type Replaced = Vec<(Vec<u8>, Vec<u8>)>;
+/// What the self-test needs of the time before: it is known right after the transition, and lost with the process.
+#[derive(Default)]
+pub(crate) struct Before {
+    /// Rows of the key trees as they were, shared by all erasures of one transition.
+    pub(crate) rows: Arc<Vec<(Vec<u8>, Vec<u8>)>>,
+    /// Where the subject's aliases lay.
+    pub(crate) aliases: Vec<[u8; 24]>,
+}
 
 /// Tests, states and keeps: gives the row in state `sealed`, with its certificate. Runs on the committer's thread, or
 /// before it starts.
-pub(crate) fn certify(core: &Core, id: ErasureId, mut row: ErasureRow, replaced: &Replaced) -> Result<ErasureRow, Refused> {
+pub(crate) fn certify(core: &Core, id: ErasureId, mut row: ErasureRow, before: &Before) -> Result<ErasureRow, Refused> {
     let now = core.clock.now();
     // No recipient is known to this version, so nobody is left to be told.
     row.reach(ErasureState::Propagated, now);
     row.reach(ErasureState::Sealed, now);
-    let certificate = state(core, id, &row, replaced)?;
+    let certificate = state(core, id, &row, before)?;
     let note = certificate.note().map_err(|_| Code::Internal)?;
     let text = certificate.canonical().ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Code::Internal)?;
     let mut entry = core.event("certificate", Outcome::Done, note)?;
@@ -45,7 +53,7 @@ pub(crate) fn certify(core: &Core, id: ErasureId, mut row: ErasureRow, replaced:
     Ok(row)
 }
 
-fn state(core: &Core, id: ErasureId, row: &ErasureRow, replaced: &Replaced) -> Result<Certificate, Refused> {
+fn state(core: &Core, id: ErasureId, row: &ErasureRow, before: &Before) -> Result<Certificate, Refused> {
     let at = |state: ErasureState| row.reached(state);
     let must = |state: ErasureState| at(state).unwrap_or(Timestamp::UNIX_EPOCH);
     let tenant = core.tenants.get(&TenantId::from_bytes(row.tenant));
@@ -88,7 +96,7 @@ fn state(core: &Core, id: ErasureId, row: &ErasureRow, replaced: &Replaced) -> R
         kept: Vec::new(),
         recipients: Vec::new(),
         backups: Vec::new(),
-        self_test: selftest::run(core, row, replaced)?,
+        self_test: selftest::run(core, row, before)?,
         assurance: core.hierarchy.assurance().word().into(),
         policy_version: tenant.map_or_else(String::new, |tenant| tenant.version().to_owned()),
         subject_tag: hex(&row.tag),

@@ -122,7 +122,8 @@ impl Vault {
         };
         let tenant = core.tenant(&call.caller)?;
         let found = load(core, id)?.filter(|(_, row)| row.tenant == *tenant.id().bytes());
-        let second = found.as_ref().map_or(Second::None, |(_, row)| Second::OpenedBy(CallerId::from_bytes(row.opener)));
+        // What is not there has no opener: it is answered as not found below.
+        let second = found.as_ref().map_or(Second::Waived, |(_, row)| Second::OpenedBy(CallerId::from_bytes(row.opener)));
         core.decide(call, operation, &Facts { second, ..core.facts(&tenant) }, found.as_ref().map(|(_, row)| row.tag))?;
         let Some((bytes, row)) = found else { return Err(core.refuse(call, operation, Code::NotFound, None)) };
         let (ErasureState::Requested, Some(subject)) = (row.state()?, row.subject) else {

@@ -9,6 +9,7 @@
 //! A process that ends before 2 has changed nothing; one that ends after 2 finishes 3 and 4 at its next start.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use keys::{Group, GroupSet, Id, Shred, Transition};
 use tokio::sync::oneshot;
@@ -17,6 +18,7 @@ use crate::audit::{Entry, Note, Outcome};
 use crate::model::code::Code;
 use crate::model::ids::{ErasureId, RecordId, SubjectId};
 use crate::model::wire::ErasureState;
+use crate::store::Row;
 use crate::store::layout::{self, RecordHead, RecordRow, RowKey, Wrap, prefix};
 
 use super::super::call::Refused;
@@ -24,7 +26,7 @@ use super::super::committer::{Draft, refused, settle};
 use super::super::core::{Core, key_groups, keys_refused};
 use super::super::records::{label_context, whole, wrapped};
 use super::super::rows::{CountRow, ErasureRow, LabelRow, SubjectRow, unpack};
-use super::certify;
+use super::certify::{self, Before};
 
 /// What is to be destroyed.
 pub(crate) enum Target {
@@ -88,7 +90,7 @@ struct Plan {
     moved: Vec<(Vec<u8>, Id, RecordRow, GroupSet)>,
     tombstone: Option<Vec<u8>>,
     counts: BTreeMap<String, u64>,
-    aliases: u32,
+    aliases: Vec<[u8; 24]>,
 }
 
 /// Carries out everything that waits; two destructions of one subject take two transitions.
@@ -116,10 +118,13 @@ fn round(core: &Core, waiting: Vec<Shredding>) {
         return;
     }
     match transition(core, &mut planned) {
-        Ok(replaced) => {
-            for (shredding, _) in planned {
+        Ok(rows) => {
+            let rows = Arc::new(rows);
+            for (shredding, plan) in planned {
                 let outcome = match shredding.job {
-                    Some(job) => certify::certify(core, job.id, job.row, &replaced).map(Some),
+                    Some(job) => {
+                        certify::certify(core, job.id, job.row, &Before { rows: rows.clone(), aliases: plan.aliases }).map(Some)
+                    }
                     None => Ok(None),
                 };
                 let _ = shredding.reply.send(outcome);
@@ -133,7 +138,7 @@ fn round(core: &Core, waiting: Vec<Shredding>) {
     }
 }
 
-fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<certify::Replaced, Refused> {
+fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<Vec<Row>, Refused> {
     let shreds: Vec<Shred> = planned.iter_mut().flat_map(|(_, plan)| std::mem::take(&mut plan.shreds)).collect();
     let transition = core.hierarchy.begin(&core.rows(), &shreds).map_err(keys_refused)?;
     let mut replaced = Vec::with_capacity(transition.writes().len());
@@ -149,8 +154,14 @@ fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<certify:
         return Err(refused);
     }
     let subjects: Vec<Id> = planned.iter().filter_map(|(shredding, _)| shredding.subject()).collect();
+    let sealed = core.hierarchy.finish(transition);
+    // After finishing, so that nobody loads the old keys once more and takes them for the new ones.
     core.people.destroyed(&subjects);
-    core.hierarchy.finish(transition).map_err(keys_refused)?;
+    if let Err(error) = sealed {
+        tracing::error!(error = %error, "the old epoch's key could not be overwritten");
+        (core.on_fatal)("overwriting the old epoch's key; the next start does it");
+        return Err(keys_refused(error));
+    }
     *core.epoch_since.write() = core.clock.now();
     Ok(replaced)
 }
@@ -193,7 +204,7 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
             job.row.epoch_closed = Some(closed);
             job.row.counts =
                 plan.counts.iter().map(|(category, count)| CountRow { category: category.clone(), count: *count }).collect();
-            job.row.aliases = plan.aliases;
+            job.row.aliases = plan.aliases.len() as u32;
             draft.note(&mut entry, RowKey::Erasure(job.id).bytes(), false, Some(super::seal(core, job.id, &job.row)?))?;
         }
         entries.push(entry);
@@ -254,7 +265,7 @@ fn everything(core: &Core, subject: &Id, keys: &keys::SubjectKeys, plan: &mut Pl
     let row: SubjectRow = unpack(keys.open_row(&key, &sealed).map_err(keys_refused)?.bytes())?;
     plan.shreds.push(Shred::Subject(*subject));
     plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, *subject)));
-    plan.aliases = row.aliases.len() as u32;
+    plan.aliases = row.aliases.iter().map(|alias| alias.tag).collect();
     plan.tombstone = Some(core.tombstone(&row.tenant, subject));
     for prefix in prefix::all_of(&id) {
         each(core, &prefix, |key, value| {

@@ -10,9 +10,10 @@ use super::super::call::Refused;
 use super::super::committer::refused;
 use super::super::core::{Core, keys_refused};
 use super::super::rows::ErasureRow;
+use super::certify::Before;
 
 /// Tries the ways back that are open from inside the running vault.
-pub(super) fn run(core: &Core, row: &ErasureRow, replaced: &[(Vec<u8>, Vec<u8>)]) -> Result<SelfTest, Refused> {
+pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<SelfTest, Refused> {
     let mut checks = Vec::new();
     let mut note = |name: &str, closed: bool| {
         checks.push(Check { name: name.to_owned(), result: if closed { "closed" } else { "open" }.to_owned() });
@@ -44,15 +45,27 @@ pub(super) fn run(core: &Core, row: &ErasureRow, replaced: &[(Vec<u8>, Vec<u8>)]
         }
     }
     note("epoch-slot", row.epoch_closed.is_some_and(|closed| core.hierarchy.epoch() > closed));
-    let leftovers = core.hierarchy.leftovers_open(replaced);
-    note("replaced-tree-rows", leftovers == 0);
-    let not_checked = [
+    let mut not_checked: Vec<&str> = Vec::new();
+    if before.rows.is_empty() {
+        // The process ended between the transition and here: what was replaced is no longer known.
+        not_checked.extend(["replaced-tree-rows", "aliases"]);
+    } else {
+        note("replaced-tree-rows", core.hierarchy.leftovers_open(&before.rows) == 0);
+        if let Some(subject) = super::subject_of(row).filter(|_| row.scope().is_ok_and(|scope| scope == Scope::Subject)) {
+            let mut closed = true;
+            for tag in &before.aliases {
+                closed &= !core.hierarchy.alias(&core.rows(), tag).map_err(keys_refused)?.contains(subject.bytes());
+            }
+            note("aliases", closed);
+        }
+    }
+    not_checked.extend([
         "copies that an application made of what it read",
         "leftover bytes in the store's files beyond the rows that this erasure replaced (their keys are gone; see docs/ERASURE.md)",
         "the medium under the keyring (see assurance)",
         "backups (none is configured)",
-    ];
-    Ok(SelfTest { checks, not_checked: not_checked.map(str::to_owned).to_vec() })
+    ]);
+    Ok(SelfTest { checks, not_checked: not_checked.into_iter().map(str::to_owned).collect() })
 }
 
 fn no_wrap_of(core: &Core, row: &ErasureRow, subject: &crate::model::ids::SubjectId) -> Result<bool, Refused> {

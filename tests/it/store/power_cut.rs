@@ -178,7 +178,13 @@ fn no_acknowledged_commit_is_lost_in_a_power_cut() {
     let (_, log) = run(CHILD, home.path(), &format!("wrapper 1 {batches}"));
     let recording = Recording::load(&log, None);
     let bad: Vec<_> = cuts(&recording, moments, seed).into_iter().filter(|(_, _, after)| *after != After::Kept).collect();
-    assert!(bad.is_empty(), "{} events, {bad:?}", recording.events.len());
+    assert!(
+        bad.is_empty(),
+        "{} cuts of {} events lost something, first {:?}",
+        bad.len(),
+        recording.events.len(),
+        &bad[..bad.len().min(5)]
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use super::{Memory, Vault, groups, id, ids, known};
+use crate::place::{Place, SUBJECTS, digit, subject_bits};
 use crate::{Group, GroupSet, Id, Inserts, RowWrite, Rows, Shred};
 
 const WRAP: &[u8] = b"wrap";
@@ -114,18 +115,20 @@ fn read_renewed(vault: &Vault, renewed: &Id, record: &Id, group: Group) {
     }
 }
 
-/// The race that would let a shredded key back in: a reader opens the bucket, the transition runs to its end, the reader caches what it has.
+/// The race that would let a shredded key back in: a reader opens a row, a transition runs from beginning to end, the reader caches what it has.
+/// Once with the bucket, the last row on the way, and once with the interior node above it.
 #[test]
 fn what_was_read_before_a_transition_is_not_cached_after_it() {
     struct Slow<'a> {
         vault: &'a Vault,
         victim: Id,
+        at: Vec<u8>,
         done: AtomicBool,
     }
     impl Rows for Slow<'_> {
         fn row(&self, row_key: &[u8]) -> Result<Option<Vec<u8>>, crate::RowsError> {
             let row = self.vault.memory.row(row_key);
-            if !self.done.swap(true, Ordering::SeqCst) {
+            if row_key == self.at && !self.done.swap(true, Ordering::SeqCst) {
                 self.vault.shred(&[Shred::Subject(self.victim)]);
             }
             row
@@ -135,13 +138,27 @@ fn what_was_read_before_a_transition_is_not_cached_after_it() {
             self.vault.memory.tree_rows(each)
         }
     }
-    let vault = Vault::new();
-    let victim = id();
-    vault.add_subjects(&[victim], groups(&[1]));
-    vault.keys().opened.forget();
-    let slow = Slow { vault: &vault, victim, done: AtomicBool::new(false) };
-    assert!(vault.keys().subject(&slow, &victim).unwrap().is_some(), "the reader was first");
-    assert_eq!(vault.read(&victim), None, "its keys stayed in the cache");
+    for level in [0, 1] {
+        let vault = Vault::new();
+        // Alone in its bucket, whose row goes: who looks for it below the old node finds nothing, and has no cause to look again.
+        let mut victim = id();
+        victim[0] = 0;
+        let others: Vec<_> = ids(200).into_iter().filter(|id| id[0] > 1).collect();
+        vault.add_subjects(&others, groups(&[1]));
+        vault.add_subjects(&[victim], groups(&[1]));
+        let bucket = Place::top(SUBJECTS).child(digit(subject_bits(&victim), 0));
+        let at = if level == 0 { Place::top(SUBJECTS) } else { bucket };
+        let old: Vec<_> = vault.memory.archive().into_iter().filter(|(key, _)| key[..] == bucket.row_key()).collect();
+        assert_eq!(vault.keys().leftovers_open(&old), old.len(), "they open as long as the victim lives");
+        vault.keys().opened.forget();
+
+        let slow = Slow { vault: &vault, victim, at: at.row_key().to_vec(), done: AtomicBool::new(false) };
+        let seen = vault.keys().subject(&slow, &victim).unwrap();
+        assert!(slow.done.load(Ordering::SeqCst));
+        assert_eq!(seen.is_some(), level == 1, "who opened the bucket before the transition has its keys, who did not has none");
+        assert_eq!(vault.keys().leftovers_open(&old), 0, "an interior node from before stayed in the cache");
+        assert_eq!(vault.read(&victim), None, "a shredded key stayed in the cache");
+    }
 }
 
 #[test]
