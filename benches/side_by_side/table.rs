@@ -20,13 +20,12 @@ const WRITTEN: usize = 3;
 /// A row of the ratios: whose rate, over whose, and what is aimed at (at 16 and 64 connections).
 type Ratio = (&'static str, (usize, Op), (usize, Op), &'static str);
 
-const RATIOS: [Ratio; 7] = [
+const RATIOS: [Ratio; 6] = [
     ("read, trail durable ÷ write ceiling", (VAULT, Op::Read), (APPEND, Op::Write), "≥ 0.7"),
     ("read, trail written ÷ bare ceiling", (WRITTEN, Op::Read), (BARE, Op::Read), "≥ 0.6"),
     ("durable write ÷ write ceiling", (VAULT, Op::Write), (APPEND, Op::Write), "≥ 0.6"),
     ("look-up, trail durable ÷ write ceiling", (VAULT, Op::Lookup), (APPEND, Op::Write), "–"),
     ("look-up, trail written ÷ bare ceiling", (WRITTEN, Op::Lookup), (BARE, Op::Lookup), "–"),
-    ("erase to sealed ÷ write ceiling", (VAULT, Op::Erase), (APPEND, Op::Write), "–"),
     ("write ceiling ÷ bare ceiling (the disk)", (APPEND, Op::Write), (BARE, Op::Write), "–"),
 ];
 

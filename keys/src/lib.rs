@@ -74,6 +74,8 @@
 
 mod aead;
 mod assurance;
+#[cfg(feature = "attacker")]
+pub mod attacker;
 mod bucket;
 mod context;
 pub mod digest;
