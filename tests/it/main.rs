@@ -9,6 +9,8 @@ mod recorder;
 mod store;
 
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod house;
