@@ -170,7 +170,8 @@ impl Hierarchy {
         index::token_digest(&self.system.token, secret)
     }
 
-    /// A digest that nobody can confirm a guess against without the vault's keys.
+    /// A digest that nobody can confirm a guess against without the vault's keys. Those live on, so nothing that a person could be guessed by
+    /// goes in: see [`SubjectKeys::keyed_digest`].
     pub fn keyed_digest(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
         index::keyed_digest(&self.system.row, label, parts)
     }
