@@ -1,11 +1,36 @@
-//! The rows of a vault that is not running, as [`crate::audit::verify`] compares them with the trail.
+//! Checking a vault that is not running: its trail against its public key, and its rows against its trail.
 
-use crate::audit::row_hash;
+use crate::audit::{self, Report, TrailError, row_hash};
 use crate::store::layout::RowKey;
 use crate::store::{Store, StoreError};
 
+use super::lifecycle::{VaultConfig, open_store};
+
 /// Rows read at a time.
 const PAGE: usize = 500;
+
+/// Why a vault could not be checked. What is wrong *in* it stands in the report.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError {
+    /// The trail could not be read.
+    #[error("cannot read the trail: {0}")]
+    Trail(#[from] TrailError),
+    /// The store could not be opened or read.
+    #[error("cannot read the store: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// Walks the trail of a vault that nobody has open, and compares every row of its store with what the trail says was
+/// written. Needs no key but the public one.
+pub fn check(config: &VaultConfig, public: &[u8; 32]) -> Result<Report, CheckError> {
+    let store = open_store(config)?;
+    let mut rows = Rows::of(&store);
+    let report = audit::verify(&config.trail(), public, Some(&mut rows))?;
+    match rows.failed {
+        Some(error) => Err(error.into()),
+        None => Ok(report),
+    }
+}
 
 /// Every row that the trail answers for, with its name and hash, in the order of the keys.
 pub struct Rows<'a> {

@@ -68,7 +68,7 @@ impl VaultConfig {
         self.dir.join("data/db")
     }
 
-    fn trail(&self) -> PathBuf {
+    pub(super) fn trail(&self) -> PathBuf {
         self.dir.join("data/trail")
     }
 
@@ -379,7 +379,7 @@ fn origin(vault: Id) -> String {
     format!("oubliette.local/{}", VaultId::from_bytes(vault))
 }
 
-fn open_store(config: &VaultConfig) -> Result<SledStore, StoreError> {
+pub(super) fn open_store(config: &VaultConfig) -> Result<SledStore, StoreError> {
     let settings = Settings { cache_bytes: config.cache_bytes, ..Settings::default() };
     SledStore::open(&config.db(), settings, config.on_fatal.clone())
 }

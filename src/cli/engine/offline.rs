@@ -7,25 +7,23 @@ use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use crate::audit::certificate;
+use crate::audit::codec;
 use crate::audit::note::VerifyingKey;
 use crate::audit::segment::{self, HEADER, Step};
 use crate::audit::view::{EventView, hex};
-use crate::audit::{self, codec};
-use crate::store::sled::{Settings, SledStore};
-use crate::vault::check::Rows;
+use crate::vault::VaultConfig;
+use crate::vault::check::{CheckError, check};
 
 /// Walks the trail of `dir` and the rows of its store. The report comes with the first break, if there is one.
 pub(in crate::cli) fn verify_trail(dir: &Path, public: &[u8; 32]) -> Result<(Value, Option<String>), Failure> {
-    let trail = trail(dir)?;
-    let store = SledStore::open(&dir.join("data/db"), Settings::default(), std::sync::Arc::new(|_| {})).map_err(|e| {
-        Failure::new(format!("cannot open the store: {e}")).remedy("stop the vault first: its rows are compared as they lie")
+    trail(dir)?;
+    let report = check(&VaultConfig::in_dir(dir), public).map_err(|error| {
+        let failure = Failure::new(error.to_string());
+        match error {
+            CheckError::Store(_) => failure.remedy("stop the vault first: its rows are compared as they lie"),
+            CheckError::Trail(_) => failure,
+        }
     })?;
-    let mut rows = Rows::of(&store);
-    let report =
-        audit::verify(&trail, public, Some(&mut rows)).map_err(|e| Failure::new(format!("cannot read the trail: {e}")))?;
-    if let Some(trouble) = rows.failed {
-        return Err(Failure::new(format!("cannot read the rows: {trouble}")));
-    }
     let broken = report.first_break.as_ref().map(ToString::to_string);
     let value = json!({
         "entries": report.entries, "root": hex(&report.root), "checkpoints": report.checkpoints, "signed": report.signed,
@@ -122,6 +120,7 @@ fn parse_public_key(bytes: &[u8]) -> Option<[u8; 32]> {
 mod tests {
     use super::*;
     use crate::store::Store;
+    use crate::store::sled::{Settings, SledStore};
 
     #[test]
     fn a_public_key_is_read_in_each_of_its_forms() {
