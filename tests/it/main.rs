@@ -11,6 +11,8 @@ mod recorder;
 mod store;
 
 #[cfg(test)]
+mod bodies;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod house;

@@ -75,7 +75,7 @@ impl House {
 
     pub(super) fn call(&self, caller: &str, purpose: Option<&str>) -> Call {
         let caller = self.callers[caller].clone();
-        Call { caller, purpose: purpose.map(str::to_owned), idempotency: None, if_match: None, representation: false }
+        Call { caller, purpose: purpose.map(str::to_owned), idempotency: None, if_match: None }
     }
 
     pub(super) async fn write(&self, subject: SubjectId, purpose: &str, body: Value) -> Result<RecordId, Refused> {
