@@ -164,7 +164,9 @@ impl<'a> Scan<'a> {
         let longest = signed.chain(known).filter(|(size, _)| *size > found && !is_recorded(*size)).max();
         let wrong = self.disagreed.iter().map(|checkpoint| checkpoint.size).min();
         let known_wrong = known.filter(|(size, _)| *size <= found).and_then(|(size, root)| {
-            let there = merkle::range_root(&mut View::new(self.dir, self.tree.clone()), 0, size);
+            // From the entries as they were read: a tile's file may have been torn together with the tail.
+            let tree = self.tree.clone().with_pending(&self.differing);
+            let there = merkle::range_root(&mut View::new(self.dir, tree), 0, size);
             (there.ok() != Some(root)).then_some(size)
         });
         if let Some(size) = wrong.into_iter().chain(known_wrong).filter(|size| !is_recorded(*size)).min() {

@@ -80,6 +80,12 @@ impl Tree {
         &self.pending
     }
 
+    /// The same tree with these tiles in the place of their files.
+    pub(crate) fn with_pending(mut self, tiles: &[FullTile]) -> Self {
+        self.pending.extend_from_slice(tiles);
+        self
+    }
+
     /// Forgets the first `count` pending tiles, which now have files.
     pub(crate) fn written(&mut self, count: usize) {
         self.pending.drain(..count.min(self.pending.len()));

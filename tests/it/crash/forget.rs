@@ -367,7 +367,7 @@ fn people() -> usize {
 
 #[test]
 fn nobody_brings_the_erased_back() {
-    let home = tempfile::tempdir().unwrap();
+    let home = house::Home::new();
     let (directory, log) = (home.path().join("vault"), home.path().join("log"));
     fs::create_dir(&directory).unwrap();
     let count = people();

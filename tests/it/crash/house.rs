@@ -182,3 +182,24 @@ pub(super) fn place() -> Option<(PathBuf, String)> {
 pub(super) fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
 }
+
+/// A folder that is removed, unless the test failed: then it says where it is.
+pub(super) struct Home(Option<tempfile::TempDir>);
+
+impl Home {
+    pub(super) fn new() -> Self {
+        Self(Some(tempfile::tempdir().unwrap()))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.0.as_ref().unwrap().path()
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("what the test left is in {}", self.0.take().unwrap().keep().display());
+        }
+    }
+}

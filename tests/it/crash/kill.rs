@@ -29,7 +29,7 @@ pub(super) fn asked(variable: &str, otherwise: u64) -> u64 {
 
 /// A vault that is killed again and again.
 struct Victim {
-    home: tempfile::TempDir,
+    home: house::Home,
     directory: PathBuf,
     tokens: PathBuf,
     seed: u64,
@@ -41,7 +41,7 @@ struct Victim {
 impl Victim {
     fn new() -> Self {
         let seed = asked("OUBLIETTE_SEED", u64::from(std::process::id()));
-        let home = tempfile::tempdir().unwrap();
+        let home = house::Home::new();
         let directory = home.path().join("vault");
         fs::create_dir(&directory).unwrap();
         house::build(&directory);

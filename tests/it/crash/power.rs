@@ -40,7 +40,7 @@ fn nothing_acknowledged_is_lost_when_the_power_goes() {
     let seed = asked("OUBLIETTE_SEED", u64::from(std::process::id()));
     eprintln!("{cuts} cuts, OUBLIETTE_SEED={seed}");
     let mut random = Random(seed);
-    let home = tempfile::tempdir().unwrap();
+    let home = house::Home::new();
     let (directory, orders, log) = (home.path().join("vault"), home.path().join("orders"), home.path().join("log"));
     let tokens = home.path().join("tokens");
     fs::create_dir(&directory).unwrap();
