@@ -1,5 +1,6 @@
 //! What must hold whatever happens to the process, the machine or the disk: nobody brings the erased back, and nothing
 //! acknowledged is lost.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "these tests take long: they say their seed and what they saw")]
 
 mod forget;
 mod house;
