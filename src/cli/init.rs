@@ -46,6 +46,7 @@ impl Init {
             return Err(Failure::usage(format!("{} is there already", path.display())).remedy("name a file that does not exist"));
         }
         let passphrase = self.passphrase.fresh()?;
+        engine::harden();
         let created = engine::create(&self.dir, &passphrase)?;
         let tokens = [created.first.expose_secret(), created.second.expose_secret()];
         let shown = match (&self.token_file, &self.second_token_file) {

@@ -45,6 +45,10 @@ pub fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refused> {
     }
     let text = std::str::from_utf8(bytes).map_err(|_| Code::MalformedBody)?;
     strict::check(text).map_err(|error| pointed(Code::MalformedBody, text, &error))?;
+    // An array of its values would do for a struct as well, and no body is an array.
+    if !text.trim_ascii_start().starts_with('{') {
+        return Err(Code::InvalidBody.into());
+    }
     serde_json::from_str(text).map_err(|error| pointed(Code::InvalidBody, text, &error))
 }
 
@@ -150,6 +154,8 @@ mod tests {
         assert_eq!(refused::<PutContract>("{").0, Code::MalformedBody);
         assert_eq!(refused::<PutContract>("{} x").0, Code::MalformedBody);
         assert_eq!(refused::<PutContract>("[]").0, Code::InvalidBody);
+        assert_eq!(refused::<PutContract>(" [\"active\",\"2026-11-23\",null]").0, Code::InvalidBody);
+        assert_eq!(refused::<OperateKeys>("[\"seal\"]").0, Code::InvalidBody);
         assert_eq!(refused::<PutContract>("{}").0, Code::InvalidBody);
         assert!(matches!(parse::<PutContract>(b"{\"state\":\"\xff\"}"), Err(r) if r.code == Code::MalformedBody));
     }

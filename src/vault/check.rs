@@ -1,38 +1,11 @@
-//! Checking a vault that is not running: its trail against its public key, and its rows against its trail.
+//! The rows of a vault that is not running, as [`crate::audit::verify`] compares them with the trail.
 
-use crate::audit::{self, Report, TrailError, row_hash};
+use crate::audit::row_hash;
 use crate::store::layout::RowKey;
-use crate::store::sled::{Settings, SledStore};
 use crate::store::{Store, StoreError};
-
-use super::lifecycle::VaultConfig;
 
 /// Rows read at a time.
 const PAGE: usize = 500;
-
-/// Why a vault could not be checked. What is wrong *in* it stands in the report.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError {
-    /// The trail could not be read.
-    #[error("the trail: {0}")]
-    Trail(#[from] TrailError),
-    /// The store could not be opened or read.
-    #[error("the store: {0}")]
-    Store(#[from] StoreError),
-}
-
-/// Walks the trail of a vault that nobody has open, and compares every row of its store with what the trail says was
-/// written. Needs no key but the public one.
-pub fn check(config: &VaultConfig, public: &[u8; 32]) -> Result<Report, CheckError> {
-    let settings = Settings { cache_bytes: config.cache_bytes, ..Settings::default() };
-    let store = SledStore::open(&config.db(), settings, config.on_fatal.clone())?;
-    let mut rows = Rows::of(&store);
-    let report = audit::verify(&config.trail(), public, Some(&mut rows))?;
-    match rows.failed {
-        Some(error) => Err(error.into()),
-        None => Ok(report),
-    }
-}
 
 /// Every row that the trail answers for, with its name and hash, in the order of the keys.
 pub struct Rows<'a> {

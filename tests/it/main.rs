@@ -3,11 +3,15 @@
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 #[path = "../crash/recorder.rs"]
 mod recorder;
 #[cfg(test)]
 mod store;
 
+#[cfg(test)]
+mod bodies;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]

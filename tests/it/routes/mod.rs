@@ -24,7 +24,7 @@ pub(crate) struct Ids {
 }
 
 /// What comes of asking for something that is not there.
-enum Missing {
+pub(crate) enum Missing {
     /// This problem.
     Refused(u16, &'static str),
     /// The address is about nothing in particular.
@@ -34,17 +34,17 @@ use Missing::{Nothing, Refused};
 
 /// A proper request to one address.
 pub(crate) struct Case {
-    method: &'static str,
-    path: &'static str,
+    pub(crate) method: &'static str,
+    pub(crate) path: &'static str,
     /// `Vault-Purpose`; empty for none.
-    purpose: &'static str,
+    pub(crate) purpose: &'static str,
     /// A role that may.
-    role: Role,
+    pub(crate) role: Role,
     /// Whether it uses up what it is about.
-    destroys: bool,
+    pub(crate) destroys: bool,
     /// Path and body; null for none.
-    request: fn(&Ids) -> (String, Value),
-    missing: Missing,
+    pub(crate) request: fn(&Ids) -> (String, Value),
+    pub(crate) missing: Missing,
 }
 
 #[rustfmt::skip]
