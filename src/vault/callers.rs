@@ -185,10 +185,15 @@ impl Vault {
         let core = &opened.core;
         core.registry.authenticate(&core.hierarchy, bearer, core.clock.now()).ok_or_else(|| {
             let outcome = Outcome::Refused { guard: Some("G0".into()), code: Code::Unauthenticated };
-            let noted = core
-                .event("authenticate", outcome, Note::None)
-                .and_then(|event| core.trail.append(&[event]).map_err(super::committer::trail_refused));
-            noted.map_or_else(|refused| refused, |_| Code::Unauthenticated.into())
+            let event = match core.event("authenticate", outcome, Note::None) {
+                Ok(event) => event,
+                Err(refused) => return refused,
+            };
+            let decision = event.decision;
+            match core.trail.append(&[event]) {
+                Ok(_) => Refused { decision: Some(decision), ..Code::Unauthenticated.into() },
+                Err(error) => super::committer::trail_refused(error),
+            }
         })
     }
 }
