@@ -13,6 +13,8 @@ mod bodies;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+mod conventions;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod https;
