@@ -274,14 +274,14 @@ pub enum ErasureState {
     Revoked,
 }
 
-/// `POST /keys/operations`.
+/// `POST /keys/operations`. Its variants have braces because serde takes any member beside the tag of one without.
 #[derive(Deserialize)]
 #[serde(tag = "operation", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OperateKeys {
     /// A new epoch: old ones die.
-    RotateEpoch,
+    RotateEpoch {},
     /// Empties every key from memory.
-    Seal,
+    Seal {},
     /// Opens the vault again.
     Unseal {
         /// The passphrase that holds the root key.

@@ -11,13 +11,21 @@ mod recorder;
 mod store;
 
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+mod conventions;
+#[cfg(test)]
+mod erasures;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod https;
+#[cfg(test)]
+mod idempotency;
 #[cfg(test)]
 mod promises;
 #[cfg(test)]
