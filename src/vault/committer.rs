@@ -254,7 +254,7 @@ fn commit_all(core: &Core, waiting: Vec<Waiting>, runtime: Option<Handle>) {
     let mut entries = Vec::new();
     let mut inserts = Inserts::default();
     let mut replies = Vec::new();
-    let mut touched = Vec::new();
+    let (mut touched, mut written) = (Vec::new(), Vec::new());
     for (mut change, reply) in waiting {
         if let Err(refused) = check(core, &draft, &taken, &change).and_then(|()| take(&mut draft, &mut change)) {
             let _ = reply.send(Err(refused));
@@ -268,7 +268,7 @@ fn commit_all(core: &Core, waiting: Vec<Waiting>, runtime: Option<Handle>) {
         inserts.aliases.extend(change.aliases.iter().map(|(tag, subject, _)| (*tag, *subject)));
         entries.append(&mut change.entries);
         touched.append(&mut change.touched);
-        touched.extend(change.bound.iter().map(|(subject, _)| *subject));
+        written.extend(change.bound.iter().map(|(subject, _)| *subject));
         replies.push(reply);
     }
     if replies.is_empty() {
@@ -276,7 +276,7 @@ fn commit_all(core: &Core, waiting: Vec<Waiting>, runtime: Option<Handle>) {
     }
     let result = keep(core, draft, entries, inserts);
     if result.is_ok() {
-        core.people.forget(&touched);
+        core.people.forget(&touched, &written);
     }
     let answer = move || {
         for reply in replies {

@@ -161,15 +161,14 @@ impl People {
         Ok(Some(known))
     }
 
-    pub(crate) fn forget(&self, subjects: &[Id]) {
-        if subjects.is_empty() {
+    /// Forgets subjects whose keys or state changed, and the records of those of whom some were written.
+    pub(crate) fn forget(&self, changed: &[Id], written: &[Id]) {
+        if changed.is_empty() && written.is_empty() {
             return;
         }
         let _alone = self.loading.write();
-        for subject in subjects {
-            self.cache.remove(subject);
-            self.pages.remove(subject);
-        }
+        changed.iter().for_each(|subject| drop(self.cache.remove(subject)));
+        changed.iter().chain(written).for_each(|subject| drop(self.pages.remove(subject)));
     }
 
     /// Notes that these subjects lost keys.
