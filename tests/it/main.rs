@@ -17,6 +17,8 @@ mod canary;
 #[cfg(test)]
 mod conventions;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod erasures;
 #[cfg(test)]
 mod house;
@@ -25,6 +27,10 @@ mod https;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod leak;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod tamper;
