@@ -170,7 +170,8 @@ impl Hierarchy {
         index::token_digest(&self.system.token, secret)
     }
 
-    /// A digest that nobody can confirm a guess against without the vault's keys.
+    /// A digest that nobody can confirm a guess against without the vault's keys. Those live on, so nothing that a person could be guessed by
+    /// goes in: see [`SubjectKeys::keyed_digest`].
     pub fn keyed_digest(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
         index::keyed_digest(&self.system.row, label, parts)
     }
@@ -226,7 +227,8 @@ impl Hierarchy {
     /// Puts the epoch key under another root key. `install` makes the new root key the one that the next opening finds, durably
     /// ([`root::install`](crate::root::install)); it runs while both root keys open the keyring, so whichever one a crash leaves behind works.
     ///
-    /// A copy of the keyring from before stays open to the old root key while the epoch lives: end it with an empty transition.
+    /// A copy of the keyring from before stays open to the old root key, and with the rows of its time to what they held. A
+    /// transition takes only what is destroyed from then on out of its reach; nothing takes back a copy that was stolen.
     ///
     /// # Errors
     /// [`KeysError::Misuse`] while a transition is open, [`KeysError::Keyring`], and what `install` returns, after which the old root key stays.

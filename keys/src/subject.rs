@@ -58,6 +58,14 @@ impl SubjectKeys {
         index::subject_tag(&self.tag_key.key, tenant)
     }
 
+    /// `PRF(tag key, label, parts)`: like [`Hierarchy::keyed_digest`](crate::Hierarchy::keyed_digest), but it dies with the subject.
+    ///
+    /// Whatever of a row key a person could be guessed by must come from here: old row keys stay in the store's files, and a digest
+    /// under a key that lives on confirms every right guess.
+    pub fn keyed_digest(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
+        index::keyed_digest(&self.tag_key.key, label, parts)
+    }
+
     /// Seals a small row about the subject under the tag key (W1, kind 9). `ext` says what the row is.
     ///
     /// # Errors

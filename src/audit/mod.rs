@@ -9,7 +9,7 @@
 //! - [`note`], [`checkpoint`], [`proof`], [`certificate`]: what is signed, and how anybody checks it offline.
 //! - [`verify`] and [`rows`]: the walk over everything, and over the rows that the trail says must be there.
 //!
-//! Formats: docs/FORMAT-trail.md. Why segments of our own: docs/adr/0002-trail-segments.md.
+//! Formats: docs/FORMAT.md. Why segments of our own: docs/adr/0002-trail-segments.md.
 
 pub mod certificate;
 pub mod checkpoint;

@@ -14,7 +14,7 @@ use super::segment::{self, HEADER, Header, Step, step};
 use super::tiles::{self, FullTile, Tree, View};
 use super::trail::STRIDE;
 
-/// A sector that was never written, between others that were: what a power cut leaves in an unsynced tail.
+/// What a medium writes whole or not at all.
 const SECTOR: usize = 512;
 
 /// Reading segments again.
@@ -153,10 +153,7 @@ impl<'a> Scan<'a> {
             return !followed && !segment::is_complete(bytes, at);
         }
         let end = until.map_or(bytes.len(), |until| bytes.len().min(until as usize));
-        let hole = bytes.get(at..next.unwrap_or(end)).unwrap_or_default();
-        let skip = at.next_multiple_of(SECTOR) - at;
-        let sectors = hole.get(skip..).unwrap_or_default().chunks_exact(SECTOR);
-        !followed || sectors.into_iter().any(segment::is_zero)
+        !followed || has_unwritten_sector(bytes, at, next.unwrap_or(end))
     }
 
     /// Compares what was read with the checkpoints on disk and the one known from outside.
@@ -185,6 +182,20 @@ impl<'a> Scan<'a> {
         }
         Ok(self.mended)
     }
+}
+
+/// Whether what lies between `at` and `end` has the zeros of before in some sector: all of its bytes of that sector, be they few, because
+/// the sector before the hole may have been written earlier, with nothing behind the last entry, and not again.
+fn has_unwritten_sector(bytes: &[u8], at: usize, end: usize) -> bool {
+    let mut from = at;
+    while from < end.min(bytes.len()) {
+        let to = (from + 1).next_multiple_of(SECTOR).min(end);
+        if bytes.get(from..to).is_some_and(segment::is_zero) {
+            return true;
+        }
+        from = to;
+    }
+    false
 }
 
 /// Bytes before the zeros at the end.

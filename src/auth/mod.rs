@@ -3,7 +3,7 @@
 
 pub mod rows;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -43,7 +43,36 @@ pub struct Registry {
 #[derive(Default)]
 struct Inner {
     callers: HashMap<Id, CallerRow>,
-    tokens: HashMap<[u8; 32], Arc<Caller>>,
+    /// Every token that was issued and not revoked.
+    tokens: HashMap<[u8; 32], TokenRow>,
+    /// Those whose caller is not suspended, with what they may do now.
+    live: HashMap<[u8; 32], Arc<Caller>>,
+}
+
+impl Inner {
+    /// Works out anew what a token may do.
+    fn refresh(&mut self, digest: [u8; 32]) {
+        self.live.remove(&digest);
+        let Some(row) = self.tokens.get(&digest) else { return };
+        let Some(owner) = self.callers.get(&row.caller).filter(|owner| !owner.rights.suspended) else { return };
+        let rights = &owner.rights;
+        let caller = Caller {
+            id: CallerId::from_bytes(row.caller),
+            name: rights.name.clone(),
+            tenant: TenantId::from_bytes(owner.tenant),
+            kind: rights.kind(),
+            roles: rights.roles(),
+            token: TokenId::from_bytes(row.id),
+            purposes: row.purposes.iter().filter(|purpose| rights.purposes.contains(purpose)).cloned().collect(),
+            fields: row.fields.clone().map(|fields| fields.into_iter().collect()),
+            expires_at: Timestamp::from_microsecond(row.expires_at).unwrap_or(Timestamp::UNIX_EPOCH),
+        };
+        self.live.insert(digest, Arc::new(caller));
+    }
+
+    fn tokens_of(&self, id: &CallerId) -> Vec<[u8; 32]> {
+        self.tokens.iter().filter(|(_, row)| row.caller == *id.bytes()).map(|(digest, _)| *digest).collect()
+    }
 }
 
 impl Registry {
@@ -57,18 +86,16 @@ impl Registry {
             inner.callers.insert(*id.bytes(), row);
             Ok(())
         })?;
-        let mut tokens = Vec::new();
         each(store, b"t", |key, value| {
             let plain = hierarchy.open_row(key, value).map_err(|_| AuthError::Damaged)?;
             let row: TokenRow = minicbor::decode(plain.bytes()).map_err(|_| AuthError::Damaged)?;
             let Some(RowKey::Token(digest)) = RowKey::parse(key) else { return Err(AuthError::Damaged) };
-            tokens.push((digest, row));
+            inner.tokens.insert(digest, row);
             Ok(())
         })?;
+        let digests: Vec<[u8; 32]> = inner.tokens.keys().copied().collect();
+        digests.into_iter().for_each(|digest| inner.refresh(digest));
         *self.inner.write() = inner;
-        for (digest, row) in tokens {
-            self.put_token(digest, &row);
-        }
         Ok(())
     }
 
@@ -79,7 +106,7 @@ impl Registry {
         }
         // The map is keyed by an HMAC under a key that no caller knows: its timing says nothing about a secret.
         let digest = hierarchy.token_digest(bearer);
-        self.inner.read().tokens.get(&digest).filter(|caller| caller.expires_at > now).cloned()
+        self.inner.read().live.get(&digest).filter(|caller| caller.expires_at > now).cloned()
     }
 
     /// The caller's row.
@@ -87,46 +114,23 @@ impl Registry {
         self.inner.read().callers.get(id.bytes()).cloned()
     }
 
-    /// Keeps a caller; its living tokens follow what it may do from now on.
+    /// Keeps a caller; its tokens may do what it may do from now on, and no more.
     pub fn put_caller(&self, id: &CallerId, row: CallerRow) {
         let mut inner = self.inner.write();
-        let mine: Vec<[u8; 32]> = inner.tokens.iter().filter(|(_, c)| c.id == *id).map(|(digest, _)| *digest).collect();
-        for digest in mine {
-            if row.suspended {
-                inner.tokens.remove(&digest);
-            } else if let Some(old) = inner.tokens.get(&digest).cloned() {
-                let narrowed: BTreeSet<String> = old.purposes.iter().filter(|p| row.purposes.contains(p)).cloned().collect();
-                let caller = Caller { roles: row.roles(), purposes: narrowed, name: row.name.clone(), ..(*old).clone() };
-                inner.tokens.insert(digest, Arc::new(caller));
-            }
-        }
         inner.callers.insert(*id.bytes(), row);
+        inner.tokens_of(id).into_iter().for_each(|digest| inner.refresh(digest));
     }
 
     /// Lets a token in.
-    pub fn put_token(&self, digest: [u8; 32], row: &TokenRow) {
+    pub fn put_token(&self, digest: [u8; 32], row: TokenRow) {
         let mut inner = self.inner.write();
-        let Some(owner) = inner.callers.get(&row.caller) else { return };
-        if owner.suspended || owner.proposed_by.is_some() {
-            return;
-        }
-        let caller = Caller {
-            id: CallerId::from_bytes(row.caller),
-            name: owner.name.clone(),
-            tenant: TenantId::from_bytes(owner.tenant),
-            kind: owner.kind(),
-            roles: owner.roles(),
-            token: TokenId::from_bytes(row.id),
-            purposes: row.purposes.iter().filter(|purpose| owner.purposes.contains(purpose)).cloned().collect(),
-            fields: row.fields.clone().map(|fields| fields.into_iter().collect()),
-            expires_at: Timestamp::from_microsecond(row.expires_at).unwrap_or(Timestamp::UNIX_EPOCH),
-        };
-        inner.tokens.insert(digest, Arc::new(caller));
+        inner.tokens.insert(digest, row);
+        inner.refresh(digest);
     }
 
     /// The digests of a caller's tokens.
     pub fn tokens_of(&self, id: &CallerId) -> Vec<[u8; 32]> {
-        self.inner.read().tokens.iter().filter(|(_, caller)| caller.id == *id).map(|(digest, _)| *digest).collect()
+        self.inner.read().tokens_of(id)
     }
 
     /// Stops tokens: the next request with one of them is refused.
@@ -134,6 +138,7 @@ impl Registry {
         let mut inner = self.inner.write();
         for digest in digests {
             inner.tokens.remove(digest);
+            inner.live.remove(digest);
         }
     }
 }

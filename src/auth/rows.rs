@@ -9,38 +9,61 @@ use crate::model::wire::CallerState;
 
 /// A caller. Sealed under the vault's row key.
 #[derive(Encode, Decode, Clone)]
+#[cbor(map)]
 pub struct CallerRow {
     /// Whose it is.
     #[cbor(n(0), with = "minicbor::bytes")]
     pub tenant: [u8; 16],
-    /// Display name.
+    /// What it may do now.
     #[n(1)]
+    pub rights: Rights,
+    /// What it is to be able to do, once a second person agrees.
+    #[n(2)]
+    pub proposal: Option<Proposal>,
+    /// Counts its changes, from 1.
+    #[n(3)]
+    pub version: u64,
+}
+
+/// Rights that one security officer proposed and no other has confirmed.
+#[derive(Encode, Decode, Clone)]
+#[cbor(map)]
+pub struct Proposal {
+    /// Who proposed it.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub by: [u8; 16],
+    /// What.
+    #[n(1)]
+    pub rights: Rights,
+}
+
+/// What a caller is and may do.
+#[derive(Encode, Decode, Clone, PartialEq, Eq)]
+#[cbor(map)]
+pub struct Rights {
+    /// Display name.
+    #[n(0)]
     pub name: String,
     /// A person rather than a service.
-    #[n(2)]
+    #[n(1)]
     pub person: bool,
-    /// Numbers of its roles.
-    #[n(3)]
+    /// Numbers of its roles, in order.
+    #[n(2)]
     pub roles: Vec<u8>,
-    /// Purposes that it may name.
-    #[n(4)]
+    /// Purposes that it may name, in order.
+    #[n(3)]
     pub purposes: Vec<String>,
     /// Its tokens do not work.
-    #[n(5)]
+    #[n(4)]
     pub suspended: bool,
     /// When a person was last trained.
-    #[n(6)]
+    #[n(5)]
     pub trained_at: Option<String>,
-    /// Who proposed it, while a second person has not agreed.
-    #[cbor(n(7), with = "minicbor::bytes")]
-    pub proposed_by: Option<[u8; 16]>,
-    /// Counts its changes, from 1.
-    #[n(8)]
-    pub version: u64,
 }
 
 /// A token: its keyed digest is its row key, its secret is nowhere. Sealed under the vault's row key.
 #[derive(Encode, Decode, Clone)]
+#[cbor(map)]
 pub struct TokenRow {
     /// The token's id.
     #[cbor(n(0), with = "minicbor::bytes")]
@@ -72,7 +95,15 @@ const ROLES: [Role; 10] = [
     Role::Scheduler,
 ];
 
-impl CallerRow {
+impl Rights {
+    /// Whether `wanted` gives a role, a purpose or back its activity to who has less.
+    pub fn is_widened_by(&self, wanted: &Self) -> bool {
+        wanted.roles.iter().any(|role| !self.roles.contains(role))
+            || wanted.purposes.iter().any(|purpose| !self.purposes.contains(purpose))
+            || (self.suspended && !wanted.suspended)
+            || (self.person != wanted.person)
+    }
+
     /// Its roles.
     pub fn roles(&self) -> BTreeSet<Role> {
         self.roles.iter().filter_map(|&n| ROLES.get(usize::from(n)).copied()).collect()

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::engine;
 use super::failure::Failure;
+use super::folder::Folder;
 use super::out::Out;
 
 const EXAMPLES: &str = "\
@@ -37,9 +38,8 @@ enum Action {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct Verify {
-    /// Folder of the vault
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    #[command(flatten)]
+    folder: Folder,
     /// The vault's public key, kept elsewhere; DIR/vault.pub unless told
     #[arg(long, value_name = "PUB")]
     key: Option<PathBuf>,
@@ -48,9 +48,8 @@ struct Verify {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct Export {
-    /// Folder of the vault
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    #[command(flatten)]
+    folder: Folder,
     /// First entry to print
     #[arg(long, default_value_t = 0)]
     from: u64,
@@ -70,8 +69,8 @@ impl Audit {
 
 impl Verify {
     fn run(self, out: Out) -> Result<(), Failure> {
-        let key = self.key.unwrap_or_else(|| engine::public_key_path(&self.dir));
-        let (report, broken) = engine::verify_trail(&self.dir, &engine::public_key(&key)?)?;
+        let key = self.key.unwrap_or_else(|| engine::public_key_path(self.folder.path()));
+        let (report, broken) = engine::verify_trail(self.folder.path(), &engine::public_key(&key)?)?;
         if let Some(broken) = broken {
             return Err(Failure::unverified(format!("the trail does not hold: {broken}"))
                 .remedy("keep a copy of the folder as it is, and compare with a backup and the witnesses' checkpoints")
@@ -87,13 +86,13 @@ impl Verify {
 impl Export {
     fn run(self, out: Out) -> Result<(), Failure> {
         let Some(path) = self.out else {
-            return engine::export_trail(&self.dir, self.from, &mut |line| out.stream(line)).map(drop);
+            return engine::export_trail(self.folder.path(), self.from, &mut |line| out.stream(line)).map(drop);
         };
         let file = std::fs::File::create_new(&path)
             .map_err(|e| Failure::file("make", &path, &e).remedy("name a file that does not exist"))?;
         let mut file = std::io::BufWriter::new(file);
         let mut trouble = None;
-        let count = engine::export_trail(&self.dir, self.from, &mut |line| match writeln!(file, "{line}") {
+        let count = engine::export_trail(self.folder.path(), self.from, &mut |line| match writeln!(file, "{line}") {
             Ok(()) => true,
             Err(e) => {
                 trouble = Some(e);

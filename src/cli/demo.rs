@@ -55,6 +55,7 @@ impl Demo {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
         let people = self.people.people()?;
         let listen = free_address(self.listen)?;
+        engine::harden();
         let mut home = Home::open(&self.dir)?;
         home.withdraw()?;
         let passphrase = home.passphrase()?;
@@ -64,6 +65,21 @@ impl Demo {
             out.note(&format!("Made a vault in {}.", home.dir().display()));
         }
         let running = engine::start(home.dir(), Some(listen), Some(&passphrase), true)?;
+        match self.prepare(&running, &mut home, &people, out) {
+            Ok((text, report)) => out.result(&text, &report),
+            Err(failure) => {
+                // What was loaded is kept; how the stop went matters less than why.
+                let _ = running.stop();
+                return Err(failure);
+            }
+        }
+        running.until_signal()?;
+        out.note("The vault has stopped. The folder stays as it is.");
+        Ok(())
+    }
+
+    /// Callers, people, files; what to tell a person and what a program.
+    fn prepare(&self, running: &Running, home: &mut Home, people: &[Person], out: Out) -> Result<(String, Value), Failure> {
         let url = format!("https://{}", running.address());
         let client = ready(home.dir(), &url)?;
         if home.stage() == Stage::Made {
@@ -71,16 +87,14 @@ impl Demo {
             let tokens = appoint(&client, home.bootstrap()?, today)?;
             home.staffed(tokens)?;
         }
-        let loaded = self.load(&running, &client, &mut home, &people, out)?;
+        let loaded = self.load(running, &client, home, people, out)?;
+        let text = summary(home, &client, &url, people, &loaded)?;
         home.publish(&url)?;
         let report = json!({
             "url": url, "dir": home.dir(), "demo": home.dir().join("demo.json"), "people": people.len(),
             "subjects": loaded.subjects, "records": loaded.records, "refused": loaded.refused,
         });
-        out.result(&summary(&home, &client, &url, &people, &loaded)?, &report);
-        running.until_signal()?;
-        out.note("The vault has stopped. The folder stays as it is.");
-        Ok(())
+        Ok((text, report))
     }
 
     fn load(&self, running: &Running, client: &Client, home: &mut Home, people: &[Person], out: Out) -> Result<Loaded, Failure> {
@@ -218,6 +232,75 @@ Worth trying, in another terminal:
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A demo in a folder of its own, with `people` loaded.
+    fn demo(people: usize) -> (tempfile::TempDir, Home, Running, Client, Vec<Person>) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut home = Home::open(&dir.path().join("oubliette-demo")).unwrap();
+        let passphrase = home.passphrase().unwrap();
+        let created = engine::create(home.dir(), &passphrase).unwrap();
+        home.made(created.first.expose_secret(), created.second.expose_secret()).unwrap();
+        let running = engine::start_quietly(home.dir(), &passphrase).unwrap();
+        let client = ready(home.dir(), &format!("https://{}", running.address())).unwrap();
+        home.staffed(appoint(&client, home.bootstrap().unwrap(), "2026-11-23".parse().unwrap()).unwrap()).unwrap();
+        let people = PeopleFrom::Number(people).people().unwrap();
+        (dir, home, running, client, people)
+    }
+
+    #[test]
+    fn people_are_loaded_through_the_api_and_none_of_them_twice() {
+        let (_dir, home, running, client, people) = demo(60);
+        let (writer, reader) =
+            (client.with_token(home.token("writer").unwrap()), client.with_token(home.token("reader").unwrap()));
+        let mut steps = Vec::new();
+        let first = load(&writer, &reader, &people, 0, &mut |count| {
+            steps.push(count);
+            Ok(())
+        });
+        let first = first.unwrap();
+        assert_eq!((first.subjects, first.known, first.refused.len()), (60, 0, 0), "{first:?}");
+        assert!(first.records > 60);
+        assert_eq!(steps, [60]);
+        // As after a kill between the writing and the remembering.
+        let again = load(&writer, &reader, &people, 0, &mut |_| Ok(())).unwrap();
+        assert_eq!((again.subjects, again.known, again.records), (0, 60, 0), "{again:?}");
+        let (email, id) = somebody(&reader, &people).unwrap().unwrap();
+        let read = reader.get(&format!("/v1/subjects/{id}/records?fields=email")).purpose("b-service").send().unwrap();
+        assert_eq!(read.body["records"][0]["fields"]["email"], json!(email));
+        running.stop().unwrap();
+    }
+
+    #[test]
+    fn the_five_minutes_of_the_readme_are_as_they_are_written() {
+        let curl = std::process::Command::new("curl").arg("--version").output();
+        let Ok(_) = curl else { return };
+        let (dir, home, running, client, _) = demo(1);
+        home.publish(client.url()).unwrap();
+        let readme = include_str!("../../README.md");
+        let (_, rest) = readme.split_once("## Five minutes").unwrap();
+        let (part, _) = rest.split_once("## A vault of your own").unwrap();
+        let lines = part.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with("cargo run"));
+        let script: String = lines.map(|line| format!("{line}\n")).collect();
+        let said = std::process::Command::new("bash").args(["-euc", &script]).current_dir(dir.path()).output().unwrap();
+        let text = String::from_utf8_lossy(&said.stdout);
+        assert!(said.status.success(), "{text}{}", String::from_utf8_lossy(&said.stderr));
+        let seen = [
+            r#""groups":["identity","contract"]"#,
+            r#""name":"Ada""#,
+            "category-not-permitted",
+            "purpose-required",
+            "problem:erased",
+        ];
+        for word in seen {
+            assert!(text.contains(word), "{word} is not in {text}");
+        }
+        let certificate = std::fs::read(dir.path().join("certificate.json")).unwrap();
+        let public = engine::public_key(&home.dir().join("vault.pub")).unwrap();
+        engine::verify_certificate(&certificate, &public).unwrap();
+        running.stop().unwrap();
+        let (report, broken) = engine::verify_trail(home.dir(), &public).unwrap();
+        assert_eq!(broken, None, "{report}");
+    }
 
     #[test]
     fn a_taken_address_is_refused_when_it_was_asked_for() {

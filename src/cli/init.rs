@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::engine;
 use super::failure::Failure;
+use super::folder::Folder;
 use super::out::Out;
 use super::private;
 use super::secrets::PassphraseFrom;
@@ -25,9 +26,8 @@ the other confirms.";
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Init {
-    /// Folder of the new vault; it must be empty or not there yet
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    #[command(flatten)]
+    folder: Folder,
     #[command(flatten)]
     passphrase: PassphraseFrom,
     /// Write the first security officer's token to this file (mode 0600) instead of standard output
@@ -40,13 +40,14 @@ pub(super) struct Init {
 
 impl Init {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
-        check_empty(&self.dir)?;
+        check_empty(self.folder.path())?;
         let files = [&self.token_file, &self.second_token_file];
         if let Some(path) = files.into_iter().flatten().find(|path| path.exists()) {
             return Err(Failure::usage(format!("{} is there already", path.display())).remedy("name a file that does not exist"));
         }
         let passphrase = self.passphrase.fresh()?;
-        let created = engine::create(&self.dir, &passphrase)?;
+        engine::harden();
+        let created = engine::create(self.folder.path(), &passphrase)?;
         let tokens = [created.first.expose_secret(), created.second.expose_secret()];
         let shown = match (&self.token_file, &self.second_token_file) {
             (Some(first), Some(second)) => {
@@ -56,13 +57,13 @@ impl Init {
             }
             _ => format!("The tokens of the two security officers, shown this once:\n  {}\n  {}", tokens[0], tokens[1]),
         };
-        let dir = self.dir.display();
+        let dir = self.folder.path().display();
         out.result(
             &format!(
                 "A new vault is in {dir}.\n{shown}\nNext:\n  oubliette doctor {dir}\n  oubliette serve --dir {dir}\n  oubliette unseal --dir {dir}"
             ),
             &json!({
-                "dir": self.dir, "public_key": engine::public_key_path(&self.dir),
+                "dir": self.folder.path(), "public_key": engine::public_key_path(self.folder.path()),
                 "token_files": [self.token_file, self.second_token_file],
                 "tokens": if self.token_file.is_none() { Some(tokens) } else { None },
             }),

@@ -21,6 +21,7 @@ mod demo;
 mod doctor;
 mod engine;
 mod erase;
+mod folder;
 mod init;
 mod keys_command;
 mod seal;

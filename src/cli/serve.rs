@@ -36,6 +36,7 @@ pub(super) struct Serve {
 impl Serve {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
         let passphrase = self.passphrase.named()?;
+        engine::harden();
         let running = engine::start(&self.dir, self.listen, passphrase.as_ref(), false)?;
         let url = format!("https://{}", running.address());
         let state = if passphrase.is_some() { "open" } else { "sealed" };

@@ -25,7 +25,7 @@ pub struct Loaded {
     pub subjects: usize,
     /// New records.
     pub records: usize,
-    /// People who were there already, records and all.
+    /// Subjects that were there already; only their missing records were written.
     pub known: usize,
     /// Problem code → how many items were refused with it.
     pub refused: BTreeMap<String, usize>,
@@ -57,19 +57,24 @@ struct Loader<'a> {
     loaded: Loaded,
 }
 
+/// A person with their subject.
+struct Met<'p> {
+    person: &'p Person,
+    id: String,
+    is_new: bool,
+}
+
 impl Loader<'_> {
     fn batch(&mut self, people: &[Person]) -> Result<(), Failure> {
         // A ward's body names its guardian's id, so wards go second.
         let (wards, others): (Vec<_>, Vec<_>) = people.iter().partition(|person| person.guardian_external_id.is_some());
-        let mut fresh = self.subjects(&others)?;
-        fresh.extend(self.subjects(&wards)?);
+        let mut met = self.subjects(&others)?;
+        met.extend(self.subjects(&wards)?);
         for purpose in PURPOSES {
-            let items: Vec<Value> = fresh
-                .iter()
-                .flat_map(|(person, id)| mapping::records(person).into_iter().map(move |record| (record, id)))
-                .filter(|(record, _)| record.purpose == purpose)
-                .map(|(record, id)| json!({ "subject": id, "record": record.body }))
-                .collect();
+            let mut items = Vec::new();
+            for met in &met {
+                items.extend(self.missing(met, purpose)?.into_iter().map(|body| json!({ "subject": met.id, "record": body })));
+            }
             for chunk in items.chunks(RECORDS_A_BATCH) {
                 for item in self.send("/v1/records:batch", purpose, chunk)? {
                     match item["status"].as_u64() {
@@ -82,8 +87,27 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// The people whose records are still to be written, with their ids.
-    fn subjects<'p>(&mut self, people: &[&'p Person]) -> Result<Vec<(&'p Person, String)>, Failure> {
+    /// The bodies of the records under `purpose` that are not there yet.
+    fn missing(&self, met: &Met<'_>, purpose: &str) -> Result<Vec<Value>, Failure> {
+        let wanted =
+            mapping::records(met.person).into_iter().filter(|record| record.purpose == purpose).map(|record| record.body);
+        let mut wanted: Vec<Value> = wanted.collect();
+        if met.is_new || wanted.is_empty() {
+            return Ok(wanted);
+        }
+        let path = format!("/v1/subjects/{}/records?limit=500", met.id);
+        let reply = patient(|| self.reader.get(&path).purpose(purpose).send().map_err(Into::into))?;
+        let reply = success(Ok(reply), "read what an earlier run wrote")?;
+        for there in reply.body["records"].as_array().into_iter().flatten() {
+            if let Some(place) = wanted.iter().position(|body| body["kind"] == there["kind"]) {
+                wanted.remove(place);
+            }
+        }
+        Ok(wanted)
+    }
+
+    /// Makes the subjects, and finds those that an earlier, interrupted run made.
+    fn subjects<'p>(&mut self, people: &[&'p Person]) -> Result<Vec<Met<'p>>, Failure> {
         if people.is_empty() {
             return Ok(Vec::new());
         }
@@ -96,24 +120,25 @@ impl Loader<'_> {
             bodies.push(mapping::subject(person, guardian.as_deref()));
         }
         let items = self.send("/v1/subjects:batch", "a-account", &bodies)?;
-        let mut fresh = Vec::with_capacity(people.len());
+        let mut met = Vec::with_capacity(people.len());
         for (&person, item) in people.iter().zip(&items) {
             match (item["status"].as_u64(), item["id"].as_str()) {
                 (Some(200..=299), Some(id)) => {
                     self.loaded.subjects += 1;
                     self.ids.insert(person.external_id.clone(), id.to_owned());
-                    fresh.push((person, id.to_owned()));
+                    met.push(Met { person, id: id.to_owned(), is_new: true });
                 }
-                // An earlier run came this far; whether it also wrote the records is asked.
                 _ if problem_code(&item["problem"]) == Some("alias-taken") => match self.id(&person.external_id)? {
-                    Some(id) if !self.has_records(&id)? => fresh.push((person, id)),
-                    Some(_) => self.loaded.known += 1,
+                    Some(id) => {
+                        self.loaded.known += 1;
+                        met.push(Met { person, id, is_new: false });
+                    }
                     None => self.note(item),
                 },
                 _ => self.note(item),
             }
         }
-        Ok(fresh)
+        Ok(met)
     }
 
     fn id(&mut self, external_id: &str) -> Result<Option<String>, Failure> {
@@ -128,12 +153,6 @@ impl Loader<'_> {
         let id = reply.text("id").to_owned();
         self.ids.insert(external_id.to_owned(), id.clone());
         Ok(Some(id))
-    }
-
-    fn has_records(&self, id: &str) -> Result<bool, Failure> {
-        let path = format!("/v1/subjects/{id}/records?fields=name&limit=1");
-        let reply = patient(|| self.reader.get(&path).purpose("a-account").send().map_err(Into::into))?;
-        Ok(success(Ok(reply), "read a record")?.body["records"].as_array().is_some_and(|records| !records.is_empty()))
     }
 
     fn send(&self, path: &str, purpose: &str, items: &[Value]) -> Result<Vec<Value>, Failure> {

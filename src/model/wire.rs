@@ -472,6 +472,20 @@ pub struct CallerView {
     pub purposes: Vec<String>,
     /// State.
     pub state: CallerState,
+    /// What it is to be able to do, once a second security officer puts the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proposal: Option<CallerProposal>,
+}
+
+/// Rights that wait for a second security officer.
+#[derive(Serialize)]
+pub struct CallerProposal {
+    /// Roles.
+    pub roles: Vec<Role>,
+    /// Purposes.
+    pub purposes: Vec<String>,
+    /// State.
+    pub state: CallerState,
 }
 
 /// Answer of issueToken.

@@ -19,7 +19,6 @@ use crate::vault::call::{Call, Idempotency, Refused};
 
 const VAULT_PURPOSE: HeaderName = HeaderName::from_static("vault-purpose");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-const PREFER: HeaderName = HeaderName::from_static("prefer");
 
 /// What a handler gets.
 pub(super) struct Asked {
@@ -89,7 +88,6 @@ pub(super) fn call(caller: Arc<Caller>, parts: &Parts, body: &Bytes) -> Result<C
         purpose: purpose.map(str::to_owned),
         idempotency,
         if_match: one(headers, &IF_MATCH, 128)?.map(str::to_owned),
-        representation: prefers_representation(headers),
     })
 }
 
@@ -123,13 +121,6 @@ fn request_bytes(parts: &Parts, purpose: Option<&str>, body: &[u8]) -> Bytes {
     }
     bytes.extend_from_slice(body);
     bytes.freeze()
-}
-
-/// `Prefer: return=representation` (RFC 7240); other preferences may be ignored, and are.
-fn prefers_representation(headers: &HeaderMap) -> bool {
-    let preferences = headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(','));
-    let first = preferences.map(|one| one.split(';').next().unwrap_or_default().trim()).find(|one| one.starts_with("return"));
-    first.is_some_and(|one| one.replace([' ', '"'], "") == "return=representation")
 }
 
 #[cfg(test)]
@@ -178,18 +169,12 @@ mod tests {
 
     #[test]
     fn the_circumstances_come_from_the_headers() {
-        let headers = [
-            ("vault-purpose", "b-service"),
-            ("idempotency-key", "k 1"),
-            ("if-match", "\"3\""),
-            ("prefer", "wait=1, return=representation"),
-        ];
+        let headers =
+            [("vault-purpose", "b-service"), ("idempotency-key", "k 1"), ("if-match", "\"3\""), ("prefer", "return=minimal")];
         let call = called("POST", &headers).unwrap();
         assert_eq!((call.purpose.as_deref(), call.if_match.as_deref()), (Some("b-service"), Some("\"3\"")));
-        assert!(call.representation);
         assert_eq!(call.idempotency.unwrap().request, "POST\n/v1/subjects\nb-service\n{}");
         assert!(called("PUT", &headers).unwrap().idempotency.is_none());
-        assert!(!called("POST", &[("prefer", "return=minimal")]).unwrap().representation);
     }
 
     #[test]

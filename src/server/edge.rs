@@ -137,14 +137,18 @@ impl Edge {
     fn caller(&self, parts: &Parts) -> Result<Arc<Caller>, Refused> {
         let caller = match asked::bearer(&parts.headers) {
             Some(token) => self.vault.authenticate(token),
-            // Asked without a token only to learn whether the vault is sealed: that never lets anybody in.
-            None => Err(self.vault.authenticate("").err().unwrap_or(Code::Unauthenticated.into())),
+            None if self.vault.is_sealed() => Err(Code::Sealed.into()),
+            None => Err(Code::Unauthenticated.into()),
         };
-        // A claim code stands for credentials; it is counted where it is looked at.
-        if matches!(&caller, Err(refused) if refused.code == Code::Unauthenticated) && !parts.headers.contains_key(VAULT_CLAIM) {
-            self.failed(parts)?;
+        match caller {
+            // A claim code stands for credentials; it is counted where it is looked at. The count comes before the trail:
+            // nobody without credentials fills it faster than the limit allows.
+            Err(refused) if refused.code == Code::Unauthenticated && !parts.headers.contains_key(VAULT_CLAIM) => {
+                self.failed(parts)?;
+                Err(self.vault.note_failed_credentials())
+            }
+            caller => caller,
         }
-        caller
     }
 
     fn failed(&self, parts: &Parts) -> Result<(), Refused> {

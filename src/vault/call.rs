@@ -18,8 +18,6 @@ pub struct Call {
     pub idempotency: Option<Idempotency>,
     /// `If-Match`, as it came.
     pub if_match: Option<String>,
-    /// `Prefer: return=representation`.
-    pub representation: bool,
 }
 
 /// A repeatable call.

@@ -1,26 +1,24 @@
 //! putCaller and issueToken: who may ask, and with which bearer token.
 
-use std::collections::BTreeSet;
-
 use jiff::SignedDuration;
 
 use crate::audit::{Note, Outcome};
-use crate::auth::rows::{CallerRow, TokenRow};
+use crate::auth::rows::{CallerRow, Proposal, Rights, TokenRow};
 use crate::auth::token_text;
 use crate::model::caller::{CallerKind, Operation, Role};
 use crate::model::code::Code;
 use crate::model::ids::{CallerId, TokenId};
-use crate::model::wire::{CallerState, CallerView, IssueToken, PutCaller, TokenView};
+use crate::model::wire::{CallerProposal, CallerState, CallerView, IssueToken, PutCaller, TokenView};
 use crate::policy::{Facts, Second, roles};
 use crate::store::layout::RowKey;
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
-use super::committer::{Change, Expect, RowChange};
+use super::committer::{Change, Expect, RowChange, refused};
 use super::core::{Core, fresh, keys_refused};
 use super::idempotency::{self, Begun, Owner};
 use super::lifecycle::Vault;
-use super::rows::pack;
+use super::rows::{pack, unpack};
 
 /// Days that a token lives unless told.
 const DEFAULT_LIFETIME: u64 = 90 * 24 * 3_600;
@@ -32,17 +30,12 @@ const LONGEST_NAME: usize = 100;
 impl Vault {
     /// putCaller: makes, changes, suspends; with `revoke_tokens` ends every token of it with this very call.
     ///
-    /// A new caller, or one that is to get a role or purpose more, is a proposal until a second security officer puts
-    /// the same; taking away needs nobody else.
+    /// What gives a caller more than it has (a new caller has nothing) is a proposal until a second security officer puts
+    /// the same; until then it may do what it could before. Taking away needs nobody else.
     pub async fn put_caller(&self, call: &Call, id: Option<CallerId>, body: PutCaller) -> Result<Answer, Refused> {
         let operation = Operation::PutCaller;
         let opened = self.opened()?;
         let core = &opened.core;
-        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
-            Begun::Again(answer) => return Ok(answer),
-            Begun::First(held) => Some(held),
-            Begun::Plain => None,
-        };
         let tenant = core.tenant(&call.caller)?;
         // The second person of putCaller is the proposal below, so the role guard need not ask for one.
         core.decide(call, operation, &Facts { second: Second::Waived, ..core.facts(&tenant) }, None)?;
@@ -50,51 +43,52 @@ impl Vault {
             let refused = core.refuse(call, operation, code, None);
             return Err(Refused { pointer: Some(pointer.to_owned()), ..refused });
         }
-        let old = match id {
+        let (id, stored, old) = match id {
             Some(id) => {
-                let old = core.registry.caller(&id).filter(|old| old.tenant == *tenant.id().bytes());
-                let Some(old) = old else { return Err(core.refuse(call, operation, Code::NotFound, None)) };
+                let found = stored(core, id)?.filter(|(_, row)| row.tenant == *tenant.id().bytes());
+                let Some((bytes, old)) = found else { return Err(core.refuse(call, operation, Code::NotFound, None)) };
                 if call.if_match.as_ref().is_some_and(|wanted| *wanted != etag(old.version)) {
                     return Err(core.refuse(call, operation, Code::Stale, None));
                 }
-                Some(old)
+                (id, Some(bytes), Some(old))
             }
-            None => None,
+            None => (CallerId::from_bytes(fresh()?), None, None),
         };
+        let me = *call.caller.id.bytes();
+        let wanted = rights(&body);
+        let made = old.is_none();
+        let mut row = old.unwrap_or_else(|| CallerRow {
+            tenant: *tenant.id().bytes(),
+            rights: Rights { roles: Vec::new(), purposes: Vec::new(), suspended: true, ..wanted.clone() },
+            proposal: None,
+            version: 0,
+        });
+        let widens = row.rights.is_widened_by(&wanted);
         // Nobody gives themselves more than they have.
-        if id == Some(call.caller.id) && widens(old.as_ref(), &body) {
+        if id == call.caller.id && widens {
             return Err(core.refuse(call, operation, Code::SecondPersonRequired, None));
         }
-        let me = *call.caller.id.bytes();
-        let same = old.as_ref().is_some_and(|old| !widens(Some(old), &body));
-        let proposed_by = match old.as_ref().and_then(|old| old.proposed_by) {
-            _ if !self.0.config.second_person_for_callers => None,
-            Some(proposer) if same && proposer != me => None,
-            Some(proposer) if same => Some(proposer),
-            None if same => None,
-            _ => Some(me),
-        };
-        let id = match id {
-            Some(id) => id,
-            None => CallerId::from_bytes(fresh()?),
-        };
-        let row = row(&tenant, &body, old.as_ref().map_or(1, |old| old.version + 1), proposed_by);
-        let revoked = if body.revoke_tokens || row.suspended { core.registry.tokens_of(&id) } else { Vec::new() };
+        let agreed = row.proposal.as_ref().is_some_and(|proposal| proposal.by != me && proposal.rights == wanted);
+        if widens && !agreed && self.0.config.second_person_for_callers {
+            row.proposal = Some(Proposal { by: me, rights: wanted });
+        } else {
+            row.rights = wanted;
+            row.proposal = None;
+        }
+        row.version += 1;
+        let revoked = if body.revoke_tokens { core.registry.tokens_of(&id) } else { Vec::new() };
         let entry = core.entry(call, operation, Outcome::Allowed)?;
         let answer = Answer {
             decision: Some(entry.decision),
-            made: old.is_none(),
+            made,
             etag: Some(etag(row.version)),
             body: Some(view(id, &row)?),
             location: Some(format!("/v1/callers/{id}")),
         };
         let mut change = Change::noting(entry);
-        change.rows.push(caller_row(core, id, &row)?);
+        change.rows.push(caller_row(core, id, &row, stored.map_or(Expect::Fresh, Expect::Is))?);
         for digest in &revoked {
             change.rows.push(RowChange { key: RowKey::Token(*digest).bytes(), expect: Expect::Any, value: None });
-        }
-        if let Some(held) = held {
-            change.rows.push(held.keep(core, &Owner::Vault, &answer)?);
         }
         // Taking away takes effect before the answer, and even if the answer never arrives.
         core.registry.revoke(&revoked);
@@ -120,18 +114,18 @@ impl Vault {
         let Some(owner) = core.registry.caller(&id).filter(|row| row.tenant == *tenant.id().bytes()) else {
             return Err(core.refuse(call, operation, Code::NotFound, None));
         };
-        if owner.proposed_by.is_some() {
+        if owner.rights.roles.is_empty() {
             return Err(core.refuse(call, operation, Code::SecondPersonRequired, None));
         }
-        if owner.suspended {
+        if owner.rights.suspended {
             return Err(core.refuse(call, operation, Code::StateConflict, None));
         }
         let invalid = |code, pointer: &str| {
             let refused = core.refuse(call, operation, code, None);
             Err(Refused { pointer: Some(pointer.to_owned()), ..refused })
         };
-        let purposes = body.purposes.unwrap_or_else(|| owner.purposes.clone());
-        if purposes.iter().any(|purpose| !owner.purposes.contains(purpose)) {
+        let purposes = body.purposes.unwrap_or_else(|| owner.rights.purposes.clone());
+        if purposes.iter().any(|purpose| !owner.rights.purposes.contains(purpose)) {
             return invalid(Code::InvalidBody, "/purposes");
         }
         if body.fields.iter().flatten().any(|name| tenant.field(name).is_err()) {
@@ -151,7 +145,7 @@ impl Vault {
             change.rows.push(held.keep(core, &Owner::Vault, &without)?);
         }
         opened.committer.commit(change).await?;
-        core.registry.put_token(made.digest, &made.row);
+        core.registry.put_token(made.digest, made.row);
         Ok(answer)
     }
 
@@ -162,15 +156,15 @@ impl Vault {
         let core = &opened.core;
         fits(tenant, &body).map_err(|(code, pointer)| Refused::at(code, pointer))?;
         let id = CallerId::from_bytes(fresh()?);
-        let row = row(tenant, &body, 1, None);
+        let row = CallerRow { tenant: *tenant.id().bytes(), rights: rights(&body), proposal: None, version: 1 };
         let mut change = Change::noting(core.event("bootstrapCaller", Outcome::Done, Note::None)?);
-        change.rows.push(caller_row(core, id, &row)?);
+        change.rows.push(caller_row(core, id, &row, Expect::Fresh)?);
         opened.committer.commit(change).await?;
         core.registry.put_caller(&id, row);
         let entry = core.event("bootstrapToken", Outcome::Done, Note::None)?;
         let (change, made) = make(core, entry, id, body.purposes, None, DEFAULT_LIFETIME)?;
         opened.committer.commit(change).await?;
-        core.registry.put_token(made.digest, &made.row);
+        core.registry.put_token(made.digest, made.row);
         Ok((id, made.text))
     }
 
@@ -183,18 +177,20 @@ impl Vault {
     pub fn authenticate(&self, bearer: &str) -> Result<std::sync::Arc<crate::model::caller::Caller>, Refused> {
         let opened = self.opened()?;
         let core = &opened.core;
-        core.registry.authenticate(&core.hierarchy, bearer, core.clock.now()).ok_or_else(|| {
+        core.registry.authenticate(&core.hierarchy, bearer, core.clock.now()).ok_or(Code::Unauthenticated.into())
+    }
+
+    /// Notes in the trail that somebody came without valid credentials, and gives the refusal to answer with.
+    pub fn note_failed_credentials(&self) -> Refused {
+        let noted = || {
+            let opened = self.opened()?;
             let outcome = Outcome::Refused { guard: Some("G0".into()), code: Code::Unauthenticated };
-            let event = match core.event("authenticate", outcome, Note::None) {
-                Ok(event) => event,
-                Err(refused) => return refused,
-            };
+            let event = opened.core.event("authenticate", outcome, Note::None)?;
             let decision = event.decision;
-            match core.trail.append(&[event]) {
-                Ok(_) => Refused { decision: Some(decision), ..Code::Unauthenticated.into() },
-                Err(error) => super::committer::trail_refused(error),
-            }
-        })
+            let _ticket = opened.core.trail.append(&[event]).map_err(super::committer::trail_refused)?;
+            Ok(Refused { decision: Some(decision), guard: Some("G0"), ..Code::Unauthenticated.into() })
+        };
+        noted().unwrap_or_else(|refused| refused)
     }
 }
 
@@ -242,42 +238,49 @@ fn fits(tenant: &Tenant, body: &PutCaller) -> Result<(), (Code, &'static str)> {
     Ok(())
 }
 
-fn widens(old: Option<&CallerRow>, body: &PutCaller) -> bool {
-    let Some(old) = old else { return true };
-    let had: BTreeSet<Role> = old.roles();
-    body.roles.iter().any(|role| !had.contains(role))
-        || body.purposes.iter().any(|purpose| !old.purposes.contains(purpose))
-        || (old.suspended && body.state == CallerState::Active)
-}
-
-fn row(tenant: &Tenant, body: &PutCaller, version: u64, proposed_by: Option<[u8; 16]>) -> CallerRow {
-    CallerRow {
-        tenant: *tenant.id().bytes(),
+fn rights(body: &PutCaller) -> Rights {
+    let mut purposes = body.purposes.clone();
+    purposes.sort_unstable();
+    purposes.dedup();
+    Rights {
         name: body.name.trim().to_owned(),
         person: body.kind == CallerKind::Person,
-        roles: CallerRow::role_numbers(&body.roles),
-        purposes: body.purposes.clone(),
+        roles: Rights::role_numbers(&body.roles),
+        purposes,
         suspended: body.state == CallerState::Suspended,
         trained_at: body.trained_at.map(|date| date.to_string()),
-        proposed_by,
-        version,
     }
 }
 
-fn caller_row(core: &Core, id: CallerId, row: &CallerRow) -> Result<RowChange, Refused> {
+fn stored(core: &Core, id: CallerId) -> Result<Option<(Vec<u8>, CallerRow)>, Refused> {
+    let key = RowKey::Caller(id).bytes();
+    let Some(bytes) = core.store.row(&key).map_err(refused)? else { return Ok(None) };
+    let row = unpack(core.hierarchy.open_row(&key, &bytes).map_err(keys_refused)?.bytes())?;
+    Ok(Some((bytes, row)))
+}
+
+fn caller_row(core: &Core, id: CallerId, row: &CallerRow, expect: Expect) -> Result<RowChange, Refused> {
     let key = RowKey::Caller(id).bytes();
     let sealed = core.hierarchy.seal_row(&key, &pack(row)?).map_err(keys_refused)?;
-    Ok(RowChange { key, expect: Expect::Any, value: Some(sealed) })
+    Ok(RowChange { key, expect, value: Some(sealed) })
 }
 
 fn view(id: CallerId, row: &CallerRow) -> Result<Vec<u8>, Refused> {
+    let never_active = row.rights.roles.is_empty();
+    let shown = row.proposal.as_ref().filter(|_| never_active).map_or(&row.rights, |proposal| &proposal.rights);
+    let proposal = row.proposal.as_ref().filter(|_| !never_active).map(|proposal| CallerProposal {
+        roles: proposal.rights.roles().into_iter().collect(),
+        purposes: proposal.rights.purposes.clone(),
+        state: proposal.rights.state(),
+    });
     let view = CallerView {
         id,
-        name: row.name.clone(),
-        kind: row.kind(),
-        roles: row.roles().into_iter().collect(),
-        purposes: row.purposes.clone(),
-        state: if row.proposed_by.is_some() { CallerState::Proposed } else { row.state() },
+        name: shown.name.clone(),
+        kind: shown.kind(),
+        roles: shown.roles().into_iter().collect(),
+        purposes: shown.purposes.clone(),
+        state: if never_active { CallerState::Proposed } else { row.rights.state() },
+        proposal,
     };
     serde_json::to_vec(&view).map_err(|_| Code::Internal.into())
 }

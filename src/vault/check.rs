@@ -2,10 +2,9 @@
 
 use crate::audit::{self, Report, TrailError, row_hash};
 use crate::store::layout::RowKey;
-use crate::store::sled::{Settings, SledStore};
 use crate::store::{Store, StoreError};
 
-use super::lifecycle::VaultConfig;
+use super::lifecycle::{VaultConfig, open_store};
 
 /// Rows read at a time.
 const PAGE: usize = 500;
@@ -14,18 +13,17 @@ const PAGE: usize = 500;
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError {
     /// The trail could not be read.
-    #[error("the trail: {0}")]
+    #[error("cannot read the trail: {0}")]
     Trail(#[from] TrailError),
     /// The store could not be opened or read.
-    #[error("the store: {0}")]
+    #[error("cannot read the store: {0}")]
     Store(#[from] StoreError),
 }
 
 /// Walks the trail of a vault that nobody has open, and compares every row of its store with what the trail says was
 /// written. Needs no key but the public one.
 pub fn check(config: &VaultConfig, public: &[u8; 32]) -> Result<Report, CheckError> {
-    let settings = Settings { cache_bytes: config.cache_bytes, ..Settings::default() };
-    let store = SledStore::open(&config.db(), settings, config.on_fatal.clone())?;
+    let store = open_store(config)?;
     let mut rows = Rows::of(&store);
     let report = audit::verify(&config.trail(), public, Some(&mut rows))?;
     match rows.failed {

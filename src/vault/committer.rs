@@ -28,6 +28,10 @@ use super::erasure::sealing::{self, Shredding};
 /// Changes in one batch at the most.
 const MOST: usize = 512;
 
+/// Subjects that one alias may find, where it need not be anybody's alone (a family's telephone). All of them lie in one
+/// bucket of the alias tree, which holds about 145.
+const MOST_SHARING: usize = 64;
+
 /// What must be true of a row for its change to go in.
 pub(crate) enum Expect {
     /// The key is new and random: nothing can be there.
@@ -188,22 +192,26 @@ impl<'a> Draft<'a> {
     /// Puts a row and notes in `entry` what it replaced and what it wrote.
     pub(crate) fn note(&mut self, entry: &mut Entry, key: Vec<u8>, fresh: bool, value: Option<Vec<u8>>) -> Result<(), Refused> {
         let old = if fresh { None } else { self.row(&key)? };
-        if old == value {
-            return Ok(());
+        self.replace(entry, key, old, value);
+        Ok(())
+    }
+
+    fn replace(&mut self, entry: &mut Entry, key: Vec<u8>, old: Option<Vec<u8>>, new: Option<Vec<u8>>) {
+        if old == new {
+            return;
         }
         if let Some(old) = &old {
             entry.dropped.push(row_hash(&key, old));
         }
-        if let Some(new) = &value {
+        if let Some(new) = &new {
             entry.written.push(row_hash(&key, new));
         }
-        self.put(key, value);
-        Ok(())
+        self.put(key, new);
     }
 }
 
 /// Whether a change may go in, given the rows and aliases of this moment.
-fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Id>, change: &Change) -> Result<(), Refused> {
+fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Vec<Id>>, change: &Change) -> Result<(), Refused> {
     for row in &change.rows {
         let holds = match &row.expect {
             Expect::Fresh | Expect::Any => true,
@@ -225,7 +233,9 @@ fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Id>, change: 
     for (tag, subject, alone) in &change.aliases {
         let other = |id: &Id| id != subject;
         let known = core.hierarchy.alias(&core.rows(), tag).map_err(super::core::keys_refused)?;
-        if *alone && (known.iter().any(other) || taken.get(tag).is_some_and(other)) {
+        let others = taken.get(tag).map_or(0, |ids| ids.iter().filter(|id| other(id)).count())
+            + known.iter().filter(|id| other(id)).count();
+        if others > if *alone { 0 } else { MOST_SHARING } {
             return Err(Code::AliasTaken.into());
         }
     }
@@ -234,7 +244,7 @@ fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Id>, change: 
 
 fn commit_all(core: &Core, waiting: Vec<Waiting>) {
     let mut draft = Draft::new(core);
-    let mut taken = HashMap::new();
+    let mut taken: HashMap<[u8; 24], Vec<Id>> = HashMap::new();
     let mut entries = Vec::new();
     let mut inserts = Inserts::default();
     let mut replies = Vec::new();
@@ -244,7 +254,9 @@ fn commit_all(core: &Core, waiting: Vec<Waiting>) {
             let _ = reply.send(Err(refused));
             continue;
         }
-        taken.extend(change.aliases.iter().map(|(tag, subject, _)| (*tag, *subject)));
+        for (tag, subject, _) in &change.aliases {
+            taken.entry(*tag).or_default().push(*subject);
+        }
         inserts.subjects.append(&mut change.subjects);
         inserts.groups.append(&mut change.groups);
         inserts.aliases.extend(change.aliases.iter().map(|(tag, subject, _)| (*tag, *subject)));
@@ -267,16 +279,17 @@ fn commit_all(core: &Core, waiting: Vec<Waiting>) {
 fn take(draft: &mut Draft<'_>, change: &mut Change) -> Result<(), Refused> {
     // The rows' hashes go into the last entry; a change without one would escape the trail.
     let mut last = change.entries.pop().ok_or(Code::Internal)?;
-    let mut done = Ok(());
+    // All reads before the first write: a store that fails half-way leaves nothing of the change in the draft.
+    let mut read = Vec::with_capacity(change.rows.len());
     for row in change.rows.drain(..) {
-        let fresh = matches!(row.expect, Expect::Fresh);
-        done = draft.note(&mut last, row.key, fresh, row.value);
-        if done.is_err() {
-            break;
-        }
+        let old = if matches!(row.expect, Expect::Fresh) { None } else { draft.row(&row.key)? };
+        read.push((row.key, old, row.value));
+    }
+    for (key, old, new) in read {
+        draft.replace(&mut last, key, old, new);
     }
     change.entries.push(last);
-    done
+    Ok(())
 }
 
 fn keep(core: &Core, mut draft: Draft<'_>, mut entries: Vec<Entry>, inserts: Inserts) -> Result<(), Refused> {

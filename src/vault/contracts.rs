@@ -41,8 +41,9 @@ impl Vault {
             let refused = core.refuse(call, operation, Code::InvalidBody, Some(person.tag));
             return Err(Refused { pointer: Some("/until".into()), ..refused });
         }
-        // The reference may be a number that the person knows: its digest is keyed, and the rest is sealed.
-        let digest = core.hierarchy.keyed_digest("contract", &[id.bytes(), reference.as_bytes()]);
+        // The reference may be a number that somebody can guess. Old row keys stay in the store's files, so their digest is under a
+        // key that dies with the subject; the rest is sealed.
+        let digest = person.keys.keyed_digest("contract", &[reference.as_bytes()]);
         let key = RowKey::Contract(id, first16(&digest)).bytes();
         let old = core.store.row(&key).map_err(refused)?;
         let version = match &old {

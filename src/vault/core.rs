@@ -85,6 +85,11 @@ impl Person {
         }
     }
 
+    /// The groups that were erased and not opened again.
+    pub(crate) fn dead(&self) -> crate::model::purpose::GroupSet {
+        crate::model::purpose::GroupSet::from_bits(self.row.erased_groups & !self.keys.groups().bits())
+    }
+
     /// The groups whose keys live.
     pub(crate) fn alive(&self) -> crate::model::purpose::GroupSet {
         crate::model::purpose::GroupSet::from_bits(self.keys.groups().bits())

@@ -35,12 +35,12 @@ impl Vault {
             let Some(row) = row else { return Err(Refused::at(Code::InvalidBody, "/subject/id")) };
             Arc::new(Caller {
                 id,
-                name: row.name.clone(),
+                name: row.rights.name.clone(),
                 tenant: tenant.id(),
-                kind: row.kind(),
-                roles: row.roles(),
+                kind: row.rights.kind(),
+                roles: row.rights.roles(),
                 token: call.caller.token,
-                purposes: row.purposes.iter().cloned().collect(),
+                purposes: row.rights.purposes.iter().cloned().collect(),
                 fields: None,
                 expires_at: call.caller.expires_at,
             })
@@ -81,6 +81,7 @@ impl Vault {
             own: caller.roles.iter().any(|role| roles::cell(asked, *role) == Cell::Own),
             fields: &fields,
             key_groups: person.as_ref().map(|person| person.alive()).unwrap_or_default(),
+            dead_groups: person.as_ref().map(|person| person.dead()).unwrap_or_default(),
             ..core.facts(&tenant)
         };
         let ask = Ask { caller: &caller, operation: asked, purpose: body.context.purpose.as_deref(), now: core.clock.now() };

@@ -91,8 +91,20 @@ impl Held<'_> {
 
 /// Looks whether the call was made before, and takes its key if not.
 pub(crate) fn begin<'a>(core: &Core, in_flight: &'a Mutex<HashSet<Id>>, call: &Call) -> Result<Begun<'a>, Refused> {
+    begin_item(core, in_flight, call, u64::MAX)
+}
+
+/// The same for one item of a batch: each is kept for itself, so that a repetition carries out what the first call did not
+/// come to.
+pub(crate) fn begin_item<'a>(
+    core: &Core,
+    in_flight: &'a Mutex<HashSet<Id>>,
+    call: &Call,
+    item: u64,
+) -> Result<Begun<'a>, Refused> {
     let Some(idempotency) = &call.idempotency else { return Ok(Begun::Plain) };
-    let digest = core.hierarchy.keyed_digest("idempotency", &[call.caller.id.bytes(), idempotency.key.as_bytes()]);
+    let named: [&[u8]; 3] = [call.caller.id.bytes(), &item.to_be_bytes(), idempotency.key.as_bytes()];
+    let digest = core.hierarchy.keyed_digest("idempotency", &named);
     let digest = first16(&digest);
     if !in_flight.lock().insert(digest) {
         return Err(Code::IdempotencyInFlight.into());

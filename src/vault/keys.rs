@@ -7,11 +7,11 @@ use crate::model::wire::{OperateKeys, Page};
 
 use super::call::{Answer, Call, Refused};
 use super::erasure::sealing::{Shredding, Target};
-use super::lifecycle::{UnsealError, Vault};
+use super::lifecycle::Vault;
 
 impl Vault {
-    /// operateKeys: a new epoch, or sealing. Unsealing needs no token, since a sealed vault knows none: see
-    /// [`Vault::unseal_remotely`].
+    /// operateKeys: a new epoch, or sealing. Unsealing needs no token, since a sealed vault knows none: the edge asks for
+    /// it with the passphrase alone.
     pub async fn operate_keys(&self, call: &Call, body: OperateKeys) -> Result<Answer, Refused> {
         let operation = Operation::OperateKeys;
         let opened = self.opened()?;
@@ -41,26 +41,6 @@ impl Vault {
             }
             // It is open already: there is nothing to do, and the passphrase is not tried.
             OperateKeys::Unseal { .. } => Err(core.refuse(call, operation, Code::StateConflict, None)),
-        }
-    }
-
-    /// Unseals on behalf of whoever holds the passphrase: the passphrase is the credential. Wrong ones are answered
-    /// ever more slowly.
-    pub async fn unseal_remotely(&self, body: OperateKeys) -> Result<Answer, Refused> {
-        let OperateKeys::Unseal { passphrase } = body else { return Err(Code::Sealed.into()) };
-        if self.is_ready().is_ok() {
-            return Err(Code::StateConflict.into());
-        }
-        match self.unseal(&passphrase.0).await {
-            Ok(()) => {
-                Ok(Answer { body: Some(b"{\"operation\":\"unseal\",\"state\":\"unsealed\"}".to_vec()), ..Answer::default() })
-            }
-            Err(UnsealError::WrongPassphrase) => Err(Code::WrongPassphrase.into()),
-            Err(UnsealError::TooSoon(seconds)) => Err(Refused { retry_after: Some(seconds), ..Code::RateLimited.into() }),
-            Err(UnsealError::Open(error)) => {
-                tracing::error!(error = %error, "the vault does not open");
-                Err(Code::Internal.into())
-            }
         }
     }
 

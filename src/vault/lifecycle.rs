@@ -64,11 +64,11 @@ impl VaultConfig {
         }
     }
 
-    pub(crate) fn db(&self) -> PathBuf {
+    fn db(&self) -> PathBuf {
         self.dir.join("data/db")
     }
 
-    pub(crate) fn trail(&self) -> PathBuf {
+    pub(super) fn trail(&self) -> PathBuf {
         self.dir.join("data/trail")
     }
 
@@ -105,6 +105,14 @@ pub enum OpenError {
     /// The store is another vault's.
     #[error("the store belongs to another vault than the root key")]
     Foreign,
+    /// Its layout is of another version.
+    #[error("the store's layout has a version that this program does not know")]
+    Format,
+    /// An earlier `init` did not finish.
+    #[error(
+        "an earlier init did not finish here, or keys/root was lost: put keys/root back, or remove keys/ and data/ to begin anew"
+    )]
+    HalfMade,
     /// The built-in tenant.
     #[error("the tenant's configuration: {0}")]
     Tenant(String),
@@ -159,6 +167,11 @@ impl Vault {
         if config.root().exists() {
             return Err(OpenError::Exists);
         }
+        let begun =
+            [config.db(), config.trail()].iter().any(|path| fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_some()));
+        if begun {
+            return Err(OpenError::HalfMade);
+        }
         private_dir(&config.dir.join("keys")).map_err(|e| OpenError::File("keys/", e))?;
         private_dir(&config.dir.join("data")).map_err(|e| OpenError::File("data/", e))?;
         let vault: Id = ::keys::random::bytes::<16>()?;
@@ -189,10 +202,14 @@ impl Vault {
         let _receipt = trail.durable_blocking(ticket)?;
         batch.put(RowKey::Meta(Meta::Format).bytes(), FORMAT.to_be_bytes());
         batch.put(RowKey::Meta(Meta::Vault).bytes(), vault);
+        batch.put(RowKey::Meta(Meta::EpochOpened).bytes(), clock.now().as_microsecond().to_be_bytes());
         batch.put(RowKey::Mark.bytes(), CommitMark { number: 1, entries: mark }.bytes());
         store.commit(&batch)?;
         trail.close();
         fs::write(config.dir.join("vault.pub"), format!("{}\n", VerifyingKey { name: origin, public }))
+            .map_err(|e| OpenError::File("vault.pub", e))?;
+        fs::File::open(config.dir.join("vault.pub"))
+            .and_then(|file| file.sync_all())
             .map_err(|e| OpenError::File("vault.pub", e))?;
         fs::rename(&staged, config.root()).map_err(|e| OpenError::File("keys/root", e))?;
         sync_dir(&config.dir.join("keys")).map_err(|e| OpenError::File("keys/", e))?;
@@ -208,6 +225,10 @@ impl Vault {
         let store = open_store(config)?;
         if store.row(&RowKey::Meta(Meta::Vault).bytes())?.as_deref() != Some(&vault[..]) {
             return Err(OpenError::Foreign);
+        }
+        let format = store.row(&RowKey::Meta(Meta::Format).bytes())?;
+        if format.as_deref() != Some(&FORMAT.to_be_bytes()[..]) {
+            return Err(OpenError::Format);
         }
         let tenant = Tenant::shipped(default_tenant(vault)).map_err(|error| OpenError::Tenant(error.to_string()))?;
         Ok(Self::over(config.clone(), clock, vault, Arc::new(store), vec![tenant]))
@@ -275,6 +296,7 @@ impl Vault {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         tracing::error!("a call did not end within 10 s; its keys go when it does");
+        let _ = tokio::task::spawn_blocking(move || opened.finish()).await;
     }
 
     /// Seals, for the last time.
@@ -289,6 +311,11 @@ impl Vault {
             Some(opened) if opened.core.trail.is_poisoned() => Err("audit-unavailable"),
             Some(_) => Ok(()),
         }
+    }
+
+    /// Whether it is sealed.
+    pub fn is_sealed(&self) -> bool {
+        self.0.opened.read().is_none()
     }
 
     /// The vault's id.
@@ -311,6 +338,9 @@ impl Inner {
         let origin = origin(vault);
         let mark = self.store.row(&RowKey::Mark.bytes())?.map_or(Ok(CommitMark::default()), |bytes| CommitMark::parse(&bytes))?;
         let (trail, findings) = open_trail(&self.config, &hierarchy, &origin)?;
+        let epoch_since = self.store.row(&RowKey::Meta(Meta::EpochOpened).bytes())?;
+        let epoch_since = epoch_since.and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
+        let epoch_since = epoch_since.map_or(self.clock.now(), super::rows::time);
         let core = Core {
             vault,
             store: self.store.clone(),
@@ -322,7 +352,7 @@ impl Inner {
             tenants: self.tenants.clone(),
             clock: self.clock.clone(),
             people: People::new(self.config.cache_subjects),
-            epoch_since: RwLock::new(self.clock.now()),
+            epoch_since: RwLock::new(epoch_since),
             commits: AtomicU64::new(mark.number),
             on_fatal: self.config.on_fatal.clone(),
         };
@@ -337,7 +367,7 @@ impl Inner {
 }
 
 impl Opened {
-    fn finish(self) {
+    fn finish(&self) {
         self.housekeeping.stop();
         self.committer.stop();
         self.core.trail.close();
@@ -349,7 +379,7 @@ fn origin(vault: Id) -> String {
     format!("oubliette.local/{}", VaultId::from_bytes(vault))
 }
 
-fn open_store(config: &VaultConfig) -> Result<SledStore, StoreError> {
+pub(super) fn open_store(config: &VaultConfig) -> Result<SledStore, StoreError> {
     let settings = Settings { cache_bytes: config.cache_bytes, ..Settings::default() };
     SledStore::open(&config.db(), settings, config.on_fatal.clone())
 }

@@ -43,10 +43,13 @@ impl Vault {
     /// A destruction of the subject's other keys may come between loading the keys and loading the rows. The row then
     /// does not open although nothing is wrong with it: with the new keys it does.
     pub async fn read_records(&self, call: &Call, subject: SubjectId, ask: ReadRecords) -> Result<Answer, Refused> {
+        let mut last = None;
         for _ in 0..TRIES {
             let turn = self.opened()?.core.hierarchy.turn();
             match self.read_once(call, subject, &ask).await {
                 Err(refused) if refused.code == Code::Internal && self.opened()?.core.hierarchy.turn() != turn => continue,
+                // A large record's pieces were replaced between its first row and the others.
+                Err(refused) if refused.code == Code::StoreUnavailable => last = Some(refused),
                 // What neither the keys nor the store would open is noted too: a record that was tampered with is not
                 // tried unnoticed.
                 Err(refused) if refused.decision.is_none() => {
@@ -55,7 +58,7 @@ impl Vault {
                 done => return done,
             }
         }
-        Err(Code::Overloaded.into())
+        Err(last.unwrap_or(Code::Overloaded.into()))
     }
 
     async fn read_once(&self, call: &Call, subject: SubjectId, ask: &ReadRecords) -> Result<Answer, Refused> {
@@ -79,7 +82,13 @@ impl Vault {
             None => None,
         };
         let about = person.facts();
-        let facts = Facts { subject: Some(&about), fields: &asked, key_groups: person.alive(), ..core.facts(&tenant) };
+        let facts = Facts {
+            subject: Some(&about),
+            fields: &asked,
+            key_groups: person.alive(),
+            dead_groups: person.dead(),
+            ..core.facts(&tenant)
+        };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
 
         let (rows, next) = rows(core, call, subject, ask)?;

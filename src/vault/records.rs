@@ -70,19 +70,36 @@ impl Vault {
     ) -> Result<Vec<Result<Answer, Refused>>, Refused> {
         let opened = self.opened()?;
         let core = &opened.core;
-        let mut drafts = Vec::with_capacity(items.len());
-        for item in items {
-            drafts.push(match item {
-                Ok(item) => check(core, call, item.subject, item.record).await,
+        let mut drafts: Vec<Result<Item<'_>, Refused>> = Vec::with_capacity(items.len());
+        for (place, item) in (0..).zip(items) {
+            let begun = item.and_then(|item| Ok((idempotency::begin_item(core, &self.0.in_flight, call, place)?, item)));
+            drafts.push(match begun {
+                Ok((Begun::Again(answer), _)) => Ok(Item::Again(answer)),
+                Ok((Begun::First(held), item)) => {
+                    check(core, call, item.subject, item.record).await.map(|draft| Item::New(Box::new(draft), Some(held)))
+                }
+                Ok((Begun::Plain, item)) => {
+                    check(core, call, item.subject, item.record).await.map(|draft| Item::New(Box::new(draft), None))
+                }
                 Err(refused) => Err(refused),
             });
         }
-        open_groups(&opened, drafts.iter().filter_map(|draft| draft.as_ref().ok())).await?;
+        let new = drafts.iter().filter_map(|draft| match draft {
+            Ok(Item::New(draft, _)) => Some(draft.as_ref()),
+            _ => None,
+        });
+        open_groups(&opened, new).await?;
+        let mut held = Vec::new();
         let mut prepared = Vec::with_capacity(drafts.len());
         for draft in drafts {
             prepared.push(match draft {
-                Ok(draft) => match core.person(&draft.tenant, draft.subject)? {
-                    Some(person) => encrypt(core, call, &draft, &person, None),
+                Ok(Item::Again(answer)) => Ok((None, answer)),
+                Ok(Item::New(draft, first)) => match core.person(&draft.tenant, draft.subject)? {
+                    Some(person) => {
+                        let encrypted = encrypt(core, call, &draft, &person, first.as_ref());
+                        held.extend(first);
+                        encrypted.map(|(change, answer)| (Some(change), answer))
+                    }
                     None => Err(core.missing(call, Operation::WriteRecord, &draft.tenant, draft.subject)),
                 },
                 Err(refused) => Err(refused),
@@ -107,7 +124,13 @@ impl Vault {
         let (gone, mut values) = changes(core, call, operation, &tenant, body.fields, Some(person.tag)).await?;
         let asked: Vec<u16> = gone.iter().copied().chain(values.iter().map(|(number, _)| *number)).collect();
         let about = person.facts();
-        let facts = Facts { subject: Some(&about), fields: &asked, key_groups: person.alive(), ..core.facts(&tenant) };
+        let facts = Facts {
+            subject: Some(&about),
+            fields: &asked,
+            key_groups: person.alive(),
+            dead_groups: person.dead(),
+            ..core.facts(&tenant)
+        };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
         let key = RowKey::Record(subject, id).bytes();
         let Some(bytes) = core.store.row(&key).map_err(refused)? else {
@@ -137,7 +160,9 @@ impl Vault {
 
         // The untouched fields go from one envelope to the next; nothing of them is released.
         let permit = admitted.permit_whole(subject, key_group(group)?);
-        let record_key = person.keys.record_key(&permit, id.bytes(), &wraps).map_err(keys_refused)?;
+        // A destruction of other keys in between asks for another try, with the new ones.
+        let again = |_| Refused { retry_after: Some(1), ..Code::Overloaded.into() };
+        let record_key = person.keys.record_key(&permit, id.bytes(), &wraps).map_err(again)?;
         let old = context(core, &person, id, &row, &keys::digest::sha256(&[label_bytes.bytes()]))?;
         let kept = record_key.decrypt(&permit, &old, &row.envelope, None).map_err(keys_refused)?;
         for (number, value) in &mut values {
@@ -229,6 +254,12 @@ impl Vault {
     }
 }
 
+/// An item of a batch: answered before, or a write with the hold on its Idempotency-Key.
+enum Item<'a> {
+    Again(Answer),
+    New(Box<Draft>, Option<Held<'a>>),
+}
+
 /// A write that passed every check, not yet encrypted.
 struct Draft {
     tenant: Arc<Tenant>,
@@ -256,7 +287,13 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
         numbers.push(field.number);
     }
     let about = person.facts();
-    let facts = Facts { subject: Some(&about), fields: &numbers, key_groups: person.alive(), ..core.facts(&tenant) };
+    let facts = Facts {
+        subject: Some(&about),
+        fields: &numbers,
+        key_groups: person.alive(),
+        dead_groups: person.dead(),
+        ..core.facts(&tenant)
+    };
     let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
     let (fields, own_group) = (*allowed.fields(), allowed.group());
     if !is_word(&body.kind) {
@@ -464,15 +501,17 @@ fn encrypt(
 /// Commits what was prepared as one batch and answers each in its place.
 pub(crate) async fn commit_each(
     opened: &Opened,
-    prepared: Vec<Result<(Change, Answer), Refused>>,
+    prepared: Vec<Result<(Option<Change>, Answer), Refused>>,
 ) -> Vec<Result<Answer, Refused>> {
     let mut changes = Vec::new();
     let mut results: Vec<Result<Answer, Refused>> = Vec::with_capacity(prepared.len());
     let mut places = Vec::new();
     for (place, item) in prepared.into_iter().enumerate() {
         results.push(item.map(|(change, answer)| {
-            changes.push(change);
-            places.push(place);
+            if let Some(change) = change {
+                changes.push(change);
+                places.push(place);
+            }
             answer
         }));
     }

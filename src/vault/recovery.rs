@@ -21,7 +21,13 @@ const PAGE: usize = 1_000;
 /// Voids what the trail announced and the store never got, says what the trail lost, loads the callers, and seals the
 /// erasures that were cut off between their unlinking and their certificate.
 pub(crate) fn run(core: &Core, mark: u64, findings: &Findings) -> Result<(), OpenError> {
-    void_unkept(core, mark)?;
+    let found = core.trail.size();
+    if mark > found {
+        tracing::error!(expected = mark, found, "the store answers for entries that the trail does not have: they are lost");
+        state(core, "trailLost", Note::LostTail { expected: mark, root: [0; 32], found })?;
+        move_mark(core, core.trail.size())?;
+    }
+    void_unkept(core, mark.min(found))?;
     if let Some(lost) = &findings.lost_tail {
         tracing::error!(expected = lost.expected, found = lost.found, "the trail is shorter than it was: entries are lost");
         state(core, "trailLost", lost.note())?;
@@ -76,9 +82,13 @@ fn void_unkept(core: &Core, mark: u64) -> Result<(), OpenError> {
     let ticket = core.trail.append(&[event])?;
     let mark = ticket.first() + 1;
     let _receipt = core.trail.durable_blocking(ticket)?;
-    let mut batch = Batch::default();
+    move_mark(core, mark)
+}
+
+fn move_mark(core: &Core, entries: u64) -> Result<(), OpenError> {
     let number = core.commits.fetch_add(1, Ordering::Relaxed) + 1;
-    batch.put(RowKey::Mark.bytes(), CommitMark { number, entries: mark }.bytes());
+    let mut batch = Batch::default();
+    batch.put(RowKey::Mark.bytes(), CommitMark { number, entries }.bytes());
     Ok(core.store.commit(&batch)?)
 }
 

@@ -14,6 +14,7 @@ use super::call::Refused;
 
 /// A subject, without its values: class, jurisdiction, how it can be found. Sealed under the subject's tag key.
 #[derive(Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct SubjectRow {
     #[cbor(n(0), with = "minicbor::bytes")]
     pub tenant: [u8; 16],
@@ -35,10 +36,14 @@ pub(crate) struct SubjectRow {
     pub notice: Option<NoticeRow>,
     #[n(9)]
     pub created_at: i64,
+    /// Groups that were erased, bit g = group g; one that was opened again since lives all the same.
+    #[n(10)]
+    pub erased_groups: u32,
 }
 
 /// Where a subject's alias lies in the alias tree.
 #[derive(Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct AliasRow {
     #[n(0)]
     pub kind: u8,
@@ -48,6 +53,7 @@ pub(crate) struct AliasRow {
 
 /// The notice that was shown before collection.
 #[derive(Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct NoticeRow {
     #[n(0)]
     pub policy_version: String,
@@ -83,6 +89,7 @@ impl SubjectRow {
 /// What a record is bound to beside its place: the sticky policy. Its SHA-256 stands in every field's context, so
 /// widening it in the store destroys the record. Sealed under the subject's tag key.
 #[derive(Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct LabelRow {
     #[n(0)]
     pub kind: String,
@@ -108,6 +115,7 @@ pub(crate) struct LabelRow {
 
 /// One field's class at the time of writing.
 #[derive(Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct LabelField {
     #[n(0)]
     pub number: u16,
@@ -119,6 +127,7 @@ pub(crate) struct LabelField {
 
 /// A contract that a purpose can rest on. Sealed under the subject's tag key.
 #[derive(Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct ContractRow {
     #[n(0)]
     pub reference: String,
@@ -134,6 +143,7 @@ pub(crate) struct ContractRow {
 
 /// An erasure. Sealed under the vault's row key; the subject's id is dropped from it when it is sealed.
 #[derive(Encode, Decode, Clone)]
+#[cbor(map)]
 pub(crate) struct ErasureRow {
     #[cbor(n(0), with = "minicbor::bytes")]
     pub tenant: [u8; 16],
@@ -177,6 +187,7 @@ pub(crate) struct ErasureRow {
 
 /// A record's id inside an erasure.
 #[derive(Encode, Decode, Clone)]
+#[cbor(map)]
 pub(crate) struct RecordRef {
     #[cbor(n(0), with = "minicbor::bytes")]
     pub id: [u8; 16],
@@ -184,6 +195,7 @@ pub(crate) struct RecordRef {
 
 /// How many fields of a category an erasure took.
 #[derive(Encode, Decode, Clone)]
+#[cbor(map)]
 pub(crate) struct CountRow {
     #[n(0)]
     pub category: String,
@@ -245,6 +257,7 @@ impl ErasureRow {
 
 /// The first answer to a call with an Idempotency-Key. Sealed under the subject's tag key where there is a subject.
 #[derive(Encode, Decode)]
+#[cbor(map)]
 pub(crate) struct FirstAnswer {
     #[cbor(n(0), with = "minicbor::bytes")]
     pub request: [u8; 32],

@@ -45,7 +45,20 @@ impl Vault {
     ) -> Result<Vec<Result<Answer, Refused>>, Refused> {
         let opened = self.opened()?;
         let core = &opened.core;
-        let prepared: Vec<_> = items.into_iter().map(|item| item.and_then(|body| prepare(core, call, body, None))).collect();
+        let mut held = Vec::new();
+        let prepared = (0..).zip(items).map(|(place, item)| {
+            let body = item?;
+            match idempotency::begin_item(core, &self.0.in_flight, call, place)? {
+                Begun::Again(answer) => Ok((None, answer)),
+                Begun::Plain => prepare(core, call, body, None).map(|(change, answer)| (Some(change), answer)),
+                Begun::First(first) => {
+                    let (change, answer) = prepare(core, call, body, Some(&first))?;
+                    held.push(first);
+                    Ok((Some(change), answer))
+                }
+            }
+        });
+        let prepared = prepared.collect();
         Ok(super::records::commit_each(&opened, prepared).await)
     }
 
@@ -135,6 +148,7 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
         guardian: body.guardian.map(|guardian| *guardian.bytes()),
         notice: body.notice.map(|notice| NoticeRow::of(notice, tenant.version())),
         created_at: now.as_microsecond(),
+        erased_groups: 0,
     };
     let key = RowKey::Subject(id).bytes();
     let sealed = keys.seal_row(&key, &pack(&row)?).map_err(keys_refused)?;

@@ -102,7 +102,7 @@ impl House {
 }
 
 fn call(caller: &Arc<Caller>, purpose: Option<&str>) -> Call {
-    Call { caller: caller.clone(), purpose: purpose.map(str::to_owned), idempotency: None, if_match: None, representation: false }
+    Call { caller: caller.clone(), purpose: purpose.map(str::to_owned), idempotency: None, if_match: None }
 }
 
 fn from<T: serde::de::DeserializeOwned>(body: Value) -> T {
@@ -233,4 +233,96 @@ async fn a_sealed_vault_answers_nothing_until_the_passphrase_comes() {
     assert!(matches!(house.vault.unseal(&wrong).await, Err(super::UnsealError::WrongPassphrase)));
     house.vault.unseal(&passphrase()).await.unwrap();
     assert_eq!(house.read(ada, "b-service", &[]).await.unwrap()["records"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn more_rights_wait_for_a_second_security_officer_and_fewer_do_not() {
+    let house = House::new().await;
+    let tenant = house.vault.tenants().next().unwrap().clone();
+    let officer = |name: &str| from::<PutCaller>(json!({"name": name, "kind": "person", "roles": ["security_officer"]}));
+    let one = house.vault.bootstrap(&tenant, officer("one")).await.unwrap().1;
+    let two = house.vault.bootstrap(&tenant, officer("two")).await.unwrap().1;
+    let (one, two) = (house.vault.authenticate(&one).unwrap(), house.vault.authenticate(&two).unwrap());
+    let desk = json!({"name": "desk", "kind": "service", "roles": ["reader"], "purposes": ["b-service"]});
+    let made = house.vault.put_caller(&call(&one, None), None, from(desk.clone())).await.unwrap();
+    assert_eq!(text(&made, "state"), "proposed");
+    let id = text(&made, "id").parse().unwrap();
+    let early = house.vault.issue_token(&call(&one, None), id, from(json!({}))).await.err().unwrap();
+    assert_eq!(early.code, Code::SecondPersonRequired);
+    let same = house.vault.put_caller(&call(&one, None), Some(id), from(desk.clone())).await.unwrap();
+    assert_eq!(text(&same, "state"), "proposed", "who proposed it does not confirm it");
+    let confirmed = house.vault.put_caller(&call(&two, None), Some(id), from(desk)).await.unwrap();
+    assert_eq!(text(&confirmed, "state"), "active");
+    let token = house.vault.issue_token(&call(&one, None), id, from(json!({}))).await.unwrap();
+    let token = text(&token, "token");
+    assert_eq!(house.vault.authenticate(&token).unwrap().purposes.len(), 1);
+
+    // More is a proposal: the token can do what it could.
+    let more = json!({"name": "desk", "kind": "service", "roles": ["reader", "writer"], "purposes": ["b-service", "k-security"]});
+    house.vault.put_caller(&call(&one, None), Some(id), from(more)).await.unwrap();
+    let now = house.vault.authenticate(&token).unwrap();
+    assert_eq!((now.roles.len(), now.purposes.len()), (1, 1));
+    // Suspension takes effect at once and alone; coming back needs the second person.
+    let off = json!({"name": "desk", "kind": "service", "roles": ["reader"], "purposes": ["b-service"], "state": "suspended"});
+    house.vault.put_caller(&call(&one, None), Some(id), from(off)).await.unwrap();
+    assert_eq!(house.vault.authenticate(&token).err().unwrap().code, Code::Unauthenticated);
+    let on = json!({"name": "desk", "kind": "service", "roles": ["reader"], "purposes": ["b-service"]});
+    house.vault.put_caller(&call(&one, None), Some(id), from(on.clone())).await.unwrap();
+    assert!(house.vault.authenticate(&token).is_err());
+    house.vault.put_caller(&call(&two, None), Some(id), from(on.clone())).await.unwrap();
+    assert!(house.vault.authenticate(&token).is_ok());
+    let house = house.reopen().await;
+    assert!(house.vault.authenticate(&token).is_ok(), "a restart changes nothing");
+    let revoke =
+        json!({"name": "desk", "kind": "service", "roles": ["reader"], "purposes": ["b-service"], "revoke_tokens": true});
+    house.vault.put_caller(&call(&one, None), Some(id), from(revoke)).await.unwrap();
+    assert!(house.vault.authenticate(&token).is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotent_batch_is_carried_out_once() {
+    let house = House::new().await;
+    let items = || {
+        (0..3)
+            .map(|n| {
+                let alias = json!([{"type": "email", "value": format!("p{n}@example.org")}]);
+                Ok(from(json!({"class": "consumer", "jurisdiction": "FR", "aliases": alias})))
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut asked = call(&house.writer, Some("a-account"));
+    asked.idempotency = Some(super::call::Idempotency { key: "k1".into(), request: "POST\nbatch".into() });
+    let first = house.vault.create_subjects(&asked, items()).await.unwrap();
+    let again = house.vault.create_subjects(&asked, items()).await.unwrap();
+    let ids = |answers: &[Result<Answer, Refused>]| answers.iter().map(|a| text(a.as_ref().unwrap(), "id")).collect::<Vec<_>>();
+    assert_eq!(ids(&first), ids(&again));
+    asked.idempotency = None;
+    let plain = house.vault.create_subjects(&asked, items()).await.unwrap();
+    assert!(plain.iter().all(|answer| answer.as_ref().is_err_and(|refused| refused.code == Code::AliasTaken)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trail_answers_for_every_row_after_all_kinds_of_change() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    let first = house.contact(ada).await;
+    house.contact(ada).await;
+    house.vault.delete_record(&call(&house.writer, None), ada, first).await.unwrap();
+    house.erase(json!({"subject": ada.to_string(), "scope": "groups", "groups": ["marketing"], "cause": "withdrawal"})).await;
+    house.erase(json!({"subject": ada.to_string(), "scope": "subject", "cause": "request"})).await;
+    house.ada().await;
+    let public: crate::audit::note::VerifyingKey =
+        std::fs::read_to_string(house.config.dir.join("vault.pub")).unwrap().trim().parse().unwrap();
+    house.vault.close().await;
+    let dir = house.config.dir.join("data/trail");
+    drop(house.vault);
+    let store = crate::store::sled::SledStore::open(
+        &house.config.dir.join("data/db"),
+        crate::store::sled::Settings::default(),
+        Arc::new(|_| {}),
+    )
+    .unwrap();
+    let report = crate::audit::verify(&dir, &public.public, Some(&mut super::check::Rows::of(&store))).unwrap();
+    assert_eq!(report.first_break, None, "{report:?}");
+    assert!(report.rows_checked > 10, "{report:?}");
 }

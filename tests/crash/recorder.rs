@@ -144,6 +144,11 @@ impl Recording {
         recording
     }
 
+    /// A recording that is made up.
+    pub(crate) fn of(events: Vec<Event>) -> Self {
+        Self { events, starts: vec![0], before: Image::default() }
+    }
+
     /// The recording of a first process that was killed after `cut` events, and of what came after it on the same files,
     /// which the page cache still had.
     pub(crate) fn then(&self, cut: usize, after: &Recording) -> Self {

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 #[path = "../crash/recorder.rs"]
 mod recorder;
 #[cfg(test)]

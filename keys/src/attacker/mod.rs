@@ -37,7 +37,7 @@ pub struct Held<'a> {
 /// What the adversary gets.
 #[derive(Default)]
 pub struct Loot {
-    /// Epoch keys.
+    /// Different epoch keys.
     pub epochs: usize,
     /// Rows of the key trees that opened.
     pub tree_rows: usize,
@@ -181,8 +181,10 @@ impl<'a> Attack<'a> {
         let Some(root) = open::root_key(self.held.root, self.held.passphrase) else { return };
         for slot in self.held.slots {
             if let Some(key) = open::epoch_key(&root, slot) {
-                self.loot.epochs += 1;
-                self.place_keys.push(((0xff, 0, 0), key));
+                if !self.place_keys.contains(&((0xff, 0, 0), key)) {
+                    self.loot.epochs += 1;
+                    self.place_keys.push(((0xff, 0, 0), key));
+                }
             }
         }
     }

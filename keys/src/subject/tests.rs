@@ -193,3 +193,13 @@ fn the_keys_of_a_subject_can_be_shared_between_threads() {
     shared::<Permit>();
     shared::<Gate>();
 }
+
+#[test]
+fn a_keyed_digest_is_the_subjects_own_and_survives_a_withdrawal() {
+    let ((_, _, ada), (_, _, eve)) = (scene(ADA, &[1, 2]), scene(EVE, &[1]));
+    let digest = ada.keyed_digest("contract", &[b"C-17"]);
+    assert_ne!(digest, eve.keyed_digest("contract", &[b"C-17"]));
+    assert_ne!(digest, ada.keyed_digest("contract", &[b"C-18"]));
+    let after = ada.changed(groups(&[2]), groups(&[1]), GroupSet::EMPTY).unwrap();
+    assert_eq!(digest, after.keyed_digest("contract", &[b"C-17"]));
+}

@@ -81,6 +81,24 @@ fn a_tail_torn_before_zeros_is_cut_and_nothing_behind_it_comes_back() {
     assert_eq!((findings.entries, findings.torn), (cut + 1, None));
 }
 
+/// The sector was written when it ended with the entry before, and the power went while it was written again.
+#[test]
+fn a_hole_shorter_than_a_sector_is_an_unsynced_tail_too() {
+    let key = TestKey::new(ORIGIN);
+    let (_dir, path) = crashed(&key, 40);
+    let file = segment_of(&path);
+    let whole = fs::read(&file).unwrap();
+    let places = places(&whole);
+    for sector in [1024, 1536, 2048] {
+        fs::write(&file, &whole).unwrap();
+        let cut = places.iter().rposition(|place| *place < sector - 4).unwrap();
+        assert!(sector - places[cut] < 512);
+        write_at(&file, &vec![0; sector - places[cut]], places[cut]);
+        let (_, findings) = key.open_sealed(&path, None);
+        assert_eq!((findings.entries, findings.torn.map(|torn| torn.index)), (cut as u64, Some(cut as u64)));
+    }
+}
+
 #[test]
 fn damage_between_entries_that_were_durable_is_refused_and_named() {
     let key = TestKey::new(ORIGIN);

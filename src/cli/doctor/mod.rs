@@ -1,12 +1,13 @@
 //! `oubliette doctor`: what an operator should know about a vault's folder and machine, each finding with its remedy.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
 use super::failure::Failure;
+use super::folder::Folder;
 use super::out::Out;
 use crate::model::time::Clock;
 
@@ -25,9 +26,8 @@ Ends with 1 when something must be mended, with 0 when there are warnings only."
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Doctor {
-    /// Folder of the vault
-    #[arg(value_name = "DIR")]
-    dir: PathBuf,
+    #[command(flatten)]
+    folder: Folder,
 }
 
 /// How bad a finding is.
@@ -65,13 +65,13 @@ impl Finding {
 
 impl Doctor {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
-        if !self.dir.is_dir() {
-            return Err(Failure::usage(format!("{} is not a folder", self.dir.display()))
+        if !self.folder.path().is_dir() {
+            return Err(Failure::usage(format!("{} is not a folder", self.folder.path().display()))
                 .remedy("name the folder that `oubliette init` made"));
         }
-        let findings = examine(&self.dir, &Clock::system());
+        let findings = examine(self.folder.path(), &Clock::system());
         let bad = findings.iter().filter(|finding| finding.level == Level::Bad).count();
-        let report = json!({ "dir": self.dir, "findings": findings });
+        let report = json!({ "dir": self.folder.path(), "findings": findings });
         if bad > 0 {
             out.note(&text(&findings));
             return Err(Failure::new(format!("{bad} of {} checks need attention", findings.len())).report(report));

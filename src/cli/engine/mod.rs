@@ -9,7 +9,7 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior,
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinHandle};
 
 use super::failure::Failure;
 use super::private;
@@ -64,12 +64,12 @@ pub(super) struct Running {
     address: SocketAddr,
     fingerprint: String,
     server: JoinHandle<std::io::Result<()>>,
-    stop: watch::Receiver<bool>,
+    signal: watch::Receiver<bool>,
+    stop: watch::Sender<bool>,
 }
 
 /// Makes a new vault in `dir`: configuration, root key, keyring, store, trail, certificate, two security officers.
 pub(super) fn create(dir: &Path, passphrase: &SecretString) -> Result<Created, Failure> {
-    harden();
     private::folder(dir)?;
     let file = dir.join("config.toml");
     if !file.exists() {
@@ -102,7 +102,6 @@ pub(super) fn start(
     passphrase: Option<&SecretString>,
     quiet: bool,
 ) -> Result<Running, Failure> {
-    harden();
     let mut config = load(dir)?;
     if let Some(listen) = listen {
         config.server.listen = listen;
@@ -112,25 +111,29 @@ pub(super) fn start(
     }
     // Logging that has begun already stays as it is.
     let _ = telemetry::start(&config.log);
+    run(&config, passphrase)
+}
+
+fn run(config: &Config, passphrase: Option<&SecretString>) -> Result<Running, Failure> {
     let clock = Clock::system();
     let runtime = runtime()?;
-    let vault = Vault::open(&vault_config(&config), clock.clone())?;
+    let vault = Vault::open(&vault_config(config), clock.clone())?;
     if let Some(passphrase) = passphrase {
         runtime.block_on(vault.unseal(passphrase))?;
     }
     let listening = config.server.listen;
-    let bound = runtime.block_on(Bound::bind(&config, clock)).map_err(|e| {
+    let bound = runtime.block_on(Bound::bind(config, clock)).map_err(|e| {
         Failure::new(format!("cannot serve on {listening}: {e}"))
             .remedy("free the address or name another with --listen; `oubliette doctor` looks over the certificate")
     })?;
     let (address, fingerprint) = (bound.address(), bound.fingerprint());
-    let stop = runtime.block_on(signals())?;
-    let mut stopped = stop.clone();
+    let signal = runtime.block_on(signals())?;
+    let (stop, mut stopped) = watch::channel(false);
     let served = vault.clone();
     let server = runtime.spawn(bound.serve(served, async move {
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    Ok(Running { runtime, vault, address, fingerprint, server, stop })
+    Ok(Running { runtime, vault, address, fingerprint, server, signal, stop })
 }
 
 impl Running {
@@ -146,17 +149,34 @@ impl Running {
 
     /// Whether SIGINT or SIGTERM has come.
     pub(super) fn is_stopping(&self) -> bool {
-        *self.stop.borrow()
+        *self.signal.borrow()
     }
 
-    /// Waits for SIGINT or SIGTERM, then stops: calls that are under way are finished, the keys are emptied from memory,
-    /// the store and the trail are closed.
-    pub(super) fn until_signal(self) -> Result<(), Failure> {
-        let Self { runtime, vault, server, .. } = self;
-        let served = runtime.block_on(server);
-        runtime.block_on(vault.close());
-        drop(vault);
-        match served {
+    /// Waits for SIGINT or SIGTERM, then [stops](Self::stop). A server that ends by itself ends the wait as well.
+    pub(super) fn until_signal(mut self) -> Result<(), Failure> {
+        let (signal, server) = (&mut self.signal, &mut self.server);
+        let ended = self.runtime.block_on(async {
+            tokio::select! {
+                _ = signal.wait_for(|come| *come) => None,
+                ended = server => Some(ended),
+            }
+        });
+        match ended {
+            Some(ended) => self.close(ended),
+            None => self.stop(),
+        }
+    }
+
+    /// Stops: calls that are under way are finished, the keys are emptied from memory, the store and the trail are closed.
+    pub(super) fn stop(mut self) -> Result<(), Failure> {
+        self.stop.send_replace(true);
+        let ended = self.runtime.block_on(&mut self.server);
+        self.close(ended)
+    }
+
+    fn close(self, ended: Result<std::io::Result<()>, JoinError>) -> Result<(), Failure> {
+        self.runtime.block_on(self.vault.close());
+        match ended {
             Ok(Ok(())) => Ok(()),
             Ok(Err(e)) => Err(Failure::new(format!("the server stopped: {e}"))),
             Err(_) => Err(Failure::new("the server ended in a fault").remedy("its log says where")),
@@ -191,7 +211,7 @@ async fn signals() -> Result<watch::Receiver<bool>, Failure> {
 }
 
 /// Core dumps of this process would hold keys: the limit is 0, and other processes of the account cannot look inside.
-fn harden() {
+pub(super) fn harden() {
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     if setrlimit(Resource::Core, none).is_err() || set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
         tracing::warn!("core dumps of this process could not be turned off");
@@ -217,6 +237,7 @@ fn vault_config(config: &Config) -> VaultConfig {
         },
         cache_bytes: config.cache.bytes,
         cache_subjects: config.cache.subjects,
+        second_person_for_callers: config.callers.second_person,
         ..VaultConfig::in_dir(PathBuf::from(&config.dir))
     }
 }
@@ -248,6 +269,8 @@ impl From<OpenError> for Failure {
             OpenError::Keys(keys::KeysError::WrongPassphrase) => failure.remedy("try again with the right passphrase"),
             OpenError::Trail(_) => failure.remedy("`oubliette audit verify` names the first break"),
             OpenError::Foreign => failure.remedy("keys/ and data/ come from two vaults: put the right ones together"),
+            OpenError::HalfMade => failure.remedy("nothing was touched"),
+            OpenError::Format => failure.remedy("use the version of oubliette that made it, or a newer one"),
             OpenError::Keys(_) | OpenError::File(..) | OpenError::Tenant(_) => failure.remedy("see `oubliette doctor`"),
         }
     }
@@ -261,6 +284,14 @@ impl From<UnsealError> for Failure {
             UnsealError::Open(open) => open.into(),
         }
     }
+}
+
+/// A server on a free port without logging, which would take the panics of other tests away.
+#[cfg(test)]
+pub(super) fn start_quietly(dir: &Path, passphrase: &SecretString) -> Result<Running, Failure> {
+    let mut config = load(dir)?;
+    config.server.listen.set_port(0);
+    run(&config, Some(passphrase))
 }
 
 #[cfg(test)]

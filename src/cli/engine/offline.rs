@@ -7,29 +7,23 @@ use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use crate::audit::certificate;
+use crate::audit::codec;
 use crate::audit::note::VerifyingKey;
 use crate::audit::segment::{self, HEADER, Step};
 use crate::audit::view::{EventView, hex};
-use crate::audit::{self, codec, row_hash};
-use crate::store::Store;
-use crate::store::layout::RowKey;
-use crate::store::sled::{Settings, SledStore};
-
-/// Rows read from the store at a time.
-const PAGE: usize = 1_000;
+use crate::vault::VaultConfig;
+use crate::vault::check::{CheckError, check};
 
 /// Walks the trail of `dir` and the rows of its store. The report comes with the first break, if there is one.
 pub(in crate::cli) fn verify_trail(dir: &Path, public: &[u8; 32]) -> Result<(Value, Option<String>), Failure> {
-    let trail = trail(dir)?;
-    let store = SledStore::open(&dir.join("data/db"), Settings::default(), std::sync::Arc::new(|_| {})).map_err(|e| {
-        Failure::new(format!("cannot open the store: {e}")).remedy("stop the vault first: its rows are compared as they lie")
+    trail(dir)?;
+    let report = check(&VaultConfig::in_dir(dir), public).map_err(|error| {
+        let failure = Failure::new(error.to_string());
+        match error {
+            CheckError::Store(_) => failure.remedy("stop the vault first: its rows are compared as they lie"),
+            CheckError::Trail(_) => failure,
+        }
     })?;
-    let mut rows = Rows { store: &store, page: Vec::new().into_iter(), after: None, trouble: None };
-    let report =
-        audit::verify(&trail, public, Some(&mut rows)).map_err(|e| Failure::new(format!("cannot read the trail: {e}")))?;
-    if let Some(trouble) = rows.trouble {
-        return Err(Failure::new(format!("cannot read the rows: {trouble}")));
-    }
     let broken = report.first_break.as_ref().map(ToString::to_string);
     let value = json!({
         "entries": report.entries, "root": hex(&report.root), "checkpoints": report.checkpoints, "signed": report.signed,
@@ -122,44 +116,11 @@ fn parse_public_key(bytes: &[u8]) -> Option<[u8; 32]> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()?.try_into().ok()
 }
 
-/// Every row that the trail vouches for, by its name and hash: all but the store's own marks.
-struct Rows<'a> {
-    store: &'a SledStore,
-    page: std::vec::IntoIter<(Vec<u8>, Vec<u8>)>,
-    after: Option<Vec<u8>>,
-    trouble: Option<crate::store::StoreError>,
-}
-
-impl Iterator for Rows<'_> {
-    type Item = (String, [u8; 32]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            let Some((key, value)) = self.page.next() else {
-                match self.store.scan(b"", self.after.as_deref(), PAGE) {
-                    Ok(page) => {
-                        self.after = Some(page.last()?.0.clone());
-                        self.page = page.into_iter();
-                        continue;
-                    }
-                    Err(trouble) => {
-                        self.trouble = Some(trouble);
-                        return None;
-                    }
-                }
-            };
-            match RowKey::parse(&key) {
-                Some(RowKey::Meta(_) | RowKey::Mark) => {}
-                Some(known) => return Some((format!("{known:?}"), row_hash(&key, &value))),
-                None => return Some((format!("unknown {}", hex(&key)), row_hash(&key, &value))),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::Store;
+    use crate::store::sled::{Settings, SledStore};
 
     #[test]
     fn a_public_key_is_read_in_each_of_its_forms() {

@@ -33,7 +33,7 @@ pub enum RowKey {
     },
     /// `c`: a contract of a subject, by the keyed digest of its reference.
     Contract(SubjectId, [u8; 16]),
-    /// `x`: a subject that is gone, by the keyed digest of its id.
+    /// `x`: a subject that is gone, by the digest of its id.
     Tombstone([u8; 16]),
     /// `e`: an erasure.
     Erasure(ErasureId),

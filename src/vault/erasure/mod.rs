@@ -155,7 +155,10 @@ impl Vault {
             let again = Answer { decision: Some(decision), body: Some(view(core, id, &row, None)?), ..Answer::default() };
             let mut change = Change::noting(core.event("keepAnswer", Outcome::Done, crate::audit::Note::None)?);
             change.rows.push(held.keep(core, &Owner::Vault, &again)?);
-            opened.committer.commit(change).await?;
+            // The erasure is done whatever comes of this: its answer is not withheld.
+            if let Err(refused) = opened.committer.commit(change).await {
+                tracing::warn!(code = refused.code.text(), "the answer to an approval could not be kept for a repetition");
+            }
         }
         Ok(answer)
     }

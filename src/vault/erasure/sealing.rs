@@ -19,13 +19,13 @@ use crate::model::code::Code;
 use crate::model::ids::{ErasureId, RecordId, SubjectId};
 use crate::model::wire::ErasureState;
 use crate::store::Row;
-use crate::store::layout::{self, RecordHead, RecordRow, RowKey, Wrap, prefix};
+use crate::store::layout::{self, Meta, RecordHead, RecordRow, RowKey, Wrap, prefix};
 
 use super::super::call::Refused;
 use super::super::committer::{Draft, refused, settle};
 use super::super::core::{Core, key_groups, keys_refused};
 use super::super::records::{label_context, whole, wrapped};
-use super::super::rows::{CountRow, ErasureRow, LabelRow, SubjectRow, unpack};
+use super::super::rows::{CountRow, ErasureRow, LabelRow, SubjectRow, pack, unpack};
 use super::certify::{self, Before};
 
 /// What is to be destroyed.
@@ -88,6 +88,8 @@ struct Plan {
     narrowed: Vec<(Vec<u8>, RecordRow, GroupSet)>,
     /// Records whose wraps move to new group keys.
     moved: Vec<(Vec<u8>, Id, RecordRow, GroupSet)>,
+    /// The subject's own row in its new form.
+    state: Option<Row>,
     tombstone: Option<Vec<u8>>,
     counts: BTreeMap<String, u64>,
     aliases: Vec<[u8; 24]>,
@@ -189,6 +191,9 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
             }
             put_record(&mut draft, &mut entry, key, &row)?;
         }
+        if let Some((key, value)) = plan.state.take() {
+            draft.note(&mut entry, key, false, Some(value))?;
+        }
         if let Some(tombstone) = &plan.tombstone {
             let erased_at = core.clock.now().as_microsecond().to_be_bytes();
             let sealed = core.hierarchy.seal_row(tombstone, &erased_at).map_err(keys_refused)?;
@@ -213,6 +218,8 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
     for write in transition.writes() {
         draft.note(&mut tree, write.key.clone(), false, write.value.clone())?;
     }
+    let opened_at = core.clock.now().as_microsecond().to_be_bytes();
+    draft.put(RowKey::Meta(Meta::EpochOpened).bytes(), Some(opened_at.to_vec()));
     entries.push(tree);
     settle(core, &mut draft, &entries)
 }
@@ -283,6 +290,11 @@ fn some_groups(core: &Core, subject: &Id, keys: &keys::SubjectKeys, groups: Grou
     let id = SubjectId::from_bytes(*subject);
     let dying = groups.intersection(keys.groups());
     plan.shreds.push(Shred::Groups(*subject, dying));
+    let key = RowKey::Subject(id).bytes();
+    let sealed = core.store.row(&key).map_err(refused)?.ok_or(Code::Erased)?;
+    let mut row: SubjectRow = unpack(keys.open_row(&key, &sealed).map_err(keys_refused)?.bytes())?;
+    row.erased_groups |= groups.bits();
+    plan.state = Some((key.clone(), keys.seal_row(&key, &pack(&row)?).map_err(keys_refused)?));
     each(core, &prefix::records(&id), |key, value| {
         let Some(RowKey::Record(_, record)) = RowKey::parse(key) else { return Ok(()) };
         let (row, wraps) = whole_row(core, &id, &record, value)?;
@@ -304,9 +316,8 @@ fn some_records(core: &Core, subject: &Id, keys: &keys::SubjectKeys, records: &[
     let mut renewed = GroupSet::EMPTY;
     for record in records {
         let record = RecordId::from_bytes(*record);
-        let Some(value) = core.store.row(&RowKey::Record(id, record).bytes()).map_err(refused)? else {
-            return Err(Code::NotFound.into());
-        };
+        // One that was deleted since the erasure was opened is gone already.
+        let Some(value) = core.store.row(&RowKey::Record(id, record).bytes()).map_err(refused)? else { continue };
         let (_, wraps) = whole_row(core, &id, &record, &value)?;
         renewed = renewed.union(wraps);
         count(keys, &id, &record, &value, &mut plan.counts)?;
