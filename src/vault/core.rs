@@ -247,11 +247,15 @@ impl Core {
 
     /// An entry for this call, not yet in the trail.
     pub(crate) fn entry(&self, call: &Call, operation: Operation, outcome: Outcome) -> Result<Entry, Refused> {
-        let version = self.tenants.get(&call.caller.tenant).map_or("", |tenant| tenant.version());
+        let tenant = self.tenants.get(&call.caller.tenant);
+        let version = tenant.map_or("", |tenant| tenant.version());
         let mut entry = Entry::new(self.clock.now(), decision()?, operation.text(), outcome, version);
         entry.caller = Some(call.caller.id);
         entry.token = Some(call.caller.token);
-        entry.purpose = call.purpose.clone();
+        // A purpose outside the published policy is the caller's own text: it does not go into the trail, whether the
+        // operation looked at it or not.
+        let published = |purpose: &&String| tenant.is_some_and(|tenant| tenant.purpose(purpose).is_some());
+        entry.purpose = call.purpose.as_ref().filter(published).cloned();
         Ok(entry)
     }
 
@@ -297,10 +301,6 @@ impl Core {
             Err(refused) => return refused,
         };
         entry.tag = tag;
-        // A purpose outside the published policy is the caller's own text: it does not go into the trail.
-        let published =
-            |purpose: &String| self.tenants.get(&call.caller.tenant).is_some_and(|tenant| tenant.purpose(purpose).is_some());
-        entry.purpose = entry.purpose.filter(published);
         let purpose = entry.purpose.clone();
         let decision = entry.decision;
         match self.trail.append(&[entry]) {

@@ -19,6 +19,8 @@ mod canary;
 #[cfg(test)]
 mod conventions;
 #[cfg(test)]
+mod decisions;
+#[cfg(test)]
 mod erasures;
 #[cfg(test)]
 mod house;
@@ -27,6 +29,10 @@ mod https;
 #[cfg(test)]
 mod idempotency;
 #[cfg(test)]
+mod leak;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod tamper;
