@@ -79,6 +79,8 @@ impl Kept {
         }
         self.file.write_all(note.as_bytes()).map_err(TrailError::at("write a checkpoint"))?;
         self.bytes += note.len() as u64;
+        // Each before the next, so that a power cut tears the last one at the most and leaves no hole before it.
+        self.file.sync_data().map_err(TrailError::at("sync the checkpoints"))?;
         self.last = Some((size, note));
         Ok(())
     }
@@ -178,7 +180,6 @@ impl Shared {
 
     fn sign_last(&self) -> Result<(), TrailError> {
         self.sign_checkpoint()?;
-        self.kept.lock().file.sync_data().map_err(TrailError::at("sync the checkpoints"))?;
         sync_directory(&self.dir)
     }
 }

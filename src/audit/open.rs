@@ -164,8 +164,11 @@ pub(super) struct Notes {
 impl Notes {
     fn read(dir: &Path, public: &[u8; 32], origin: &str) -> Result<Self, TrailError> {
         let (older, newer) = (read(&keeper::old_path(dir))?, read(&keeper::path(dir))?);
-        let whole = checkpoint::notes(&newer).map(<[u8]>::len).sum::<usize>() as u64;
-        let all: Vec<_> = checkpoint::notes(&older).chain(checkpoint::notes(&newer)).collect();
+        let mut newer: Vec<_> = checkpoint::notes(&newer).collect();
+        // The end of the last one may have come to the medium without its beginning.
+        newer.pop_if(|last| last.contains(&0));
+        let whole = newer.iter().map(|note| note.len()).sum::<usize>() as u64;
+        let all: Vec<_> = checkpoint::notes(&older).chain(newer).collect();
         let mut notes = Self { signed: Vec::new(), bad: 0, whole };
         let mut foreign = false;
         for note in &all[all.len().saturating_sub(CHECKED)..] {

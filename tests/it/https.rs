@@ -102,12 +102,17 @@ pub(crate) struct Connection {
 
 impl Connection {
     pub(crate) fn open(address: SocketAddr, config: &Arc<ClientConfig>) -> Self {
+        Self::try_open(address, config).expect("somebody who listens")
+    }
+
+    /// `None` when nobody listens.
+    pub(crate) fn try_open(address: SocketAddr, config: &Arc<ClientConfig>) -> Option<Self> {
         let name = ServerName::try_from("localhost").unwrap();
-        let socket = TcpStream::connect(address).unwrap();
+        let socket = TcpStream::connect(address).ok()?;
         socket.set_nodelay(true).unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(90))).unwrap();
         let connection = ClientConnection::new(config.clone(), name).unwrap();
-        Self { stream: StreamOwned::new(connection, socket), left: Vec::new() }
+        Some(Self { stream: StreamOwned::new(connection, socket), left: Vec::new() })
     }
 
     /// Sends these bytes as they are.

@@ -1,11 +1,12 @@
-//! Mixed load on a vault, by a process that says what it is about to do and what was acknowledged, until it is killed.
+//! Mixed load on a vault, by workers that say what they are about to do and what was acknowledged, until the vault is gone.
 //!
-//! The report is a file to which every line is appended by one write(2): a kill loses none of them, and in a recording
+//! They work from inside the process that has the vault open, or over HTTPS. From inside, the report is a file to which every line is appended by one write(2): a kill loses none of them, and in a recording
 //! they stand in the order in which things happened.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use oubliette::model::ids::{ErasureId, RecordId, SubjectId};
@@ -75,7 +76,7 @@ pub(super) enum Deed {
 }
 
 /// A line of the report.
-#[derive(Serialize, Deserialize, Debug)]
+#[derive(Serialize, Deserialize, Debug, Clone)]
 pub(super) enum Line {
     Ready,
     /// This worker makes a call about whoever has this address.
@@ -116,12 +117,10 @@ fn works_until_it_is_killed() {
         let vault = Vault::open(&house::config(&directory), Clock::system()).unwrap();
         let house = House::unseal(vault, &tokens).await;
         report.say(&Line::Ready);
-        let calls: &'static AtomicU64 = Box::leak(Box::new(AtomicU64::new(orders.calls)));
+        let calls = Arc::new(AtomicU64::new(orders.calls));
         let workers = (0..WORKERS).map(|number| {
-            let own = orders.living.iter().skip(number).step_by(WORKERS).cloned().collect();
-            let random = Random(orders.seed.wrapping_add(number as u64 * 7_919));
-            let worker = Worker { house: house.clone(), report, number, random, own, round: orders.round, made: 0 };
-            tokio::spawn(worker.work(calls))
+            let worker = Worker::new(number, &orders, Inside(house.clone()), move |line| report.say(line));
+            tokio::spawn(worker.work(calls.clone()))
         });
         for worker in workers.collect::<Vec<_>>() {
             worker.await.unwrap();
@@ -131,9 +130,27 @@ fn works_until_it_is_killed() {
     });
 }
 
-struct Worker {
-    house: House,
-    report: &'static Report,
+/// Why a call was not acknowledged.
+pub(super) enum Cut {
+    /// The vault said no.
+    Refused(String),
+    /// The vault is gone.
+    Gone,
+}
+
+/// How a worker reaches the vault. The answer is the id of what was made, if anything was.
+pub(super) trait Hand {
+    fn act(
+        &mut self,
+        living: Option<&Living>,
+        email: &str,
+        deed: Deed,
+    ) -> impl Future<Output = Result<Option<String>, Cut>> + Send;
+}
+
+pub(super) struct Worker<H, S> {
+    hand: H,
+    say: S,
     number: usize,
     random: Random,
     own: Vec<Living>,
@@ -141,56 +158,66 @@ struct Worker {
     made: u64,
 }
 
-impl Worker {
-    async fn work(mut self, calls: &AtomicU64) {
+impl<H: Hand, S: Fn(&Line)> Worker<H, S> {
+    pub(super) fn new(number: usize, orders: &Orders, hand: H, say: S) -> Self {
+        let own = orders.living.iter().skip(number).step_by(WORKERS).cloned().collect();
+        let random = Random(orders.seed.wrapping_add(number as u64 * 7_919));
+        Self { hand, say, number, random, own, round: orders.round, made: 0 }
+    }
+
+    /// So many calls together with the other workers, or until the vault is gone.
+    pub(super) async fn work(mut self, calls: Arc<AtomicU64>) {
         while calls.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
-            self.step().await;
+            if self.step().await.is_none() {
+                return;
+            }
         }
     }
 
-    async fn step(&mut self) {
+    async fn step(&mut self) -> Option<()> {
         let chance = self.random.below(100);
         if self.own.len() < 2 || chance < 12 {
             self.made += 1;
             let email = format!("p{}.{}.{}@example.org", self.round, self.number, self.made);
-            let id = self.make(&email, Deed::Create).await;
+            let id = self.act(usize::MAX, &email, Deed::Create).await??;
             self.own.push(Living { email, id: id.parse().unwrap(), records: Vec::new(), withdrawn: false });
-            return;
+            return Some(());
         }
         let who = self.random.below(self.own.len() as u64) as usize;
-        let Living { email, records, .. } = self.own[who].clone();
+        let Living { email, records, withdrawn, .. } = self.own[who].clone();
         let which = if records.is_empty() { None } else { Some(self.random.below(records.len() as u64) as usize) };
         match (chance, which) {
             (12..40, _) | (_, None) => {
                 let deed = Deed::Write(self.text());
-                let id = self.make(&email, deed).await;
+                let id = self.act(who, &email, deed).await??;
                 self.own[who].records.push((id.parse().unwrap(), 1));
             }
             (40..70, Some(which)) => {
                 let (record, version) = records[which];
                 let deed = Deed::Rectify(record, version, self.text());
-                self.act(who, &email, deed).await;
+                self.act(who, &email, deed).await?;
                 self.own[who].records[which].1 += 1;
             }
             (70..80, Some(which)) => {
-                self.act(who, &email, Deed::Delete(records[which].0)).await;
+                self.act(who, &email, Deed::Delete(records[which].0)).await?;
                 self.own[who].records.remove(which);
             }
-            (80..94, _) => {
-                let whole = chance < 88;
-                if !whole && self.own[who].withdrawn {
-                    return;
-                }
-                let erasure = self.act(who, &email, Deed::Open(whole)).await.unwrap();
-                self.act(who, &email, Deed::Approve(whole, erasure.parse().unwrap())).await;
-                if whole {
-                    self.own.remove(who);
-                } else {
-                    self.own[who].withdrawn = true;
-                }
+            (80..88, _) => {
+                self.erase(who, &email, true).await?;
+                self.own.remove(who);
             }
-            _ => drop(self.act(who, &email, Deed::Rotate).await),
+            (88..94, _) if !withdrawn => {
+                self.erase(who, &email, false).await?;
+                self.own[who].withdrawn = true;
+            }
+            _ => drop(self.act(who, &email, Deed::Rotate).await?),
         }
+        Some(())
+    }
+
+    async fn erase(&mut self, who: usize, email: &str, whole: bool) -> Option<()> {
+        let erasure = self.act(who, email, Deed::Open(whole)).await??;
+        self.act(who, email, Deed::Approve(whole, erasure.parse().unwrap())).await.map(drop)
     }
 
     /// Up to 300 bytes, and now and then more than a row holds.
@@ -200,51 +227,62 @@ impl Worker {
         Text { mark: format!("text {}.{}.{}", self.round, self.number, self.made), length: length as usize }
     }
 
-    async fn make(&mut self, email: &str, deed: Deed) -> String {
-        let who = self.own.iter().position(|living| living.email == email).unwrap_or(usize::MAX);
-        self.act(who, email, deed).await.unwrap()
+    async fn act(&mut self, who: usize, email: &str, deed: Deed) -> Option<Option<String>> {
+        (self.say)(&Line::Begins(self.number, email.to_owned(), deed.clone()));
+        match self.hand.act(self.own.get(who), email, deed).await {
+            Ok(id) => {
+                (self.say)(&Line::Done(self.number, id.clone()));
+                Some(id)
+            }
+            Err(Cut::Refused(refused)) => {
+                (self.say)(&Line::Refused(self.number, refused));
+                None
+            }
+            Err(Cut::Gone) => None,
+        }
     }
+}
 
-    async fn act(&mut self, who: usize, email: &str, deed: Deed) -> Option<String> {
-        self.report.say(&Line::Begins(self.number, email.to_owned(), deed.clone()));
-        let house = &self.house;
-        let living = self.own.get(who);
-        let done = match deed {
-            Deed::Create => {
-                let body = json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "email", "value": email}]});
-                let made = house.vault.create_subject(&house.call("writer", Some("a-account")), from(&body)).await;
+/// The body of a new subject.
+pub(super) fn subject(email: &str) -> Value {
+    json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "email", "value": email}]})
+}
+
+/// The body of a new record.
+pub(super) fn record(living: &Living, text: &Text) -> Value {
+    let purposes: &[&str] =
+        if living.withdrawn { &["a-account", "b-service"] } else { &["a-account", "b-service", "c-marketing"] };
+    json!({"kind": "contact", "purposes": purposes, "fields": {"name": "Ada", "address": text.whole()}})
+}
+
+/// The body of an erasure of everything, or of marketing alone.
+pub(super) fn erasure(subject: SubjectId, whole: bool) -> Value {
+    if whole { subject_erasure(subject) } else { group_erasure(subject, "marketing") }
+}
+
+/// From inside the process that has the vault open.
+struct Inside(House);
+
+impl Hand for Inside {
+    async fn act(&mut self, living: Option<&Living>, email: &str, deed: Deed) -> Result<Option<String>, Cut> {
+        let house = &self.0;
+        let whom = living.map_or(SubjectId::from_bytes([0; 16]), |living| living.id);
+        let done = match (deed, living) {
+            (Deed::Write(text), Some(living)) => {
+                house.write(whom, "a-account", record(living, &text)).await.map(|id| Some(id.to_string()))
+            }
+            (Deed::Create | Deed::Write(_), _) => {
+                let made = house.vault.create_subject(&house.call("writer", Some("a-account")), from(&subject(email))).await;
                 made.map(|made| Some(id_of::<SubjectId>(&made).to_string()))
             }
-            Deed::Write(text) => {
-                let purposes: &[&str] =
-                    if living?.withdrawn { &["a-account", "b-service"] } else { &["a-account", "b-service", "c-marketing"] };
-                let fields = json!({"name": "Ada", "address": text.whole()});
-                let body = json!({"kind": "contact", "purposes": purposes, "fields": fields});
-                house.write(living?.id, "a-account", body).await.map(|id| Some(id.to_string()))
+            (Deed::Rectify(record, version, text), _) => {
+                house.rectify(whom, record, version, json!({"address": text.whole()})).await.map(|()| None)
             }
-            Deed::Rectify(record, version, text) => {
-                let fields = json!({"address": text.whole()});
-                house.rectify(living?.id, record, version, fields).await.map(|()| None)
-            }
-            Deed::Delete(record) => {
-                house.vault.delete_record(&house.call("writer", None), living?.id, record).await.map(|_| None)
-            }
-            Deed::Open(whole) => {
-                let body = if whole { subject_erasure(living?.id) } else { group_erasure(living?.id, "marketing") };
-                house.open_erasure(body).await.map(|id| Some(id.to_string()))
-            }
-            Deed::Approve(_, erasure) => house.approve(erasure).await.map(|()| None),
-            Deed::Rotate => house.rotate().await.map(|()| None),
+            (Deed::Delete(record), _) => house.vault.delete_record(&house.call("writer", None), whom, record).await.map(|_| None),
+            (Deed::Open(whole), _) => house.open_erasure(erasure(whom, whole)).await.map(|id| Some(id.to_string())),
+            (Deed::Approve(_, erasure), _) => house.approve(erasure).await.map(|()| None),
+            (Deed::Rotate, _) => house.rotate().await.map(|()| None),
         };
-        match done {
-            Ok(id) => {
-                self.report.say(&Line::Done(self.number, id.clone()));
-                id
-            }
-            Err(refused) => {
-                self.report.say(&Line::Refused(self.number, format!("{refused:?}")));
-                panic!("{refused:?}");
-            }
-        }
+        done.map_err(|refused| Cut::Refused(format!("{refused:?}")))
     }
 }

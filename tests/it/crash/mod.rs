@@ -8,3 +8,4 @@ mod ledger;
 mod load;
 mod power;
 mod scan;
+mod served;
