@@ -54,15 +54,17 @@ impl Vault {
                 Err(refused) if refused.code == Code::Internal && self.opened()?.core.hierarchy.turn() != turn => continue,
                 // A large record's pieces were replaced between its first row and the others.
                 Err(refused) if refused.code == Code::StoreUnavailable => last = Some(refused),
-                // What neither the keys nor the store would open is noted too: a record that was tampered with is not
-                // tried unnoticed.
                 Err(refused) if refused.decision.is_none() => {
-                    return Err(self.opened()?.core.refuse(call, Operation::ReadRecords, refused.code, None));
+                    last = Some(refused);
+                    break;
                 }
                 done => return done,
             }
         }
-        Err(last.unwrap_or(Code::Overloaded.into()))
+        // What neither the keys nor the store would open is noted too: a record that was tampered with is not tried
+        // unnoticed.
+        let code = last.map_or(Code::Overloaded, |refused| refused.code);
+        Err(self.opened()?.core.refuse(call, Operation::ReadRecords, code, None))
     }
 
     async fn read_once(&self, call: &Call, subject: SubjectId, ask: &ReadRecords) -> Result<Answer, Refused> {
