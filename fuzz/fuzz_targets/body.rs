@@ -5,6 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use oubliette::model::wire;
 use oubliette::server::body::{Media, parse, parse_items};
 use oubliette::vault::call::Refused;
+use serde_json::Value;
 
 fuzz_target!(|input: &[u8]| {
     let Some((kind, body)) = input.split_first() else { return };
@@ -24,10 +25,20 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// What is taken is one whole JSON value; what is refused is pointed at by names that the body may have, never by its values.
+/// What is taken is one whole JSON object, with objects where the API has objects: serde by itself also takes an array of the
+/// members in their order. What is refused is pointed at by names that the body may have, never by its values.
 fn check<T: serde::de::DeserializeOwned>(body: &[u8]) {
     match parse::<T>(body) {
-        Ok(_) => assert!(serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|value| value.is_object())),
+        Ok(_) => {
+            let value: Value = serde_json::from_slice(body).expect("what is taken is JSON");
+            assert!(value.is_object(), "an array for an object");
+            for member in ["action", "context", "notice", "resource", "source"] {
+                assert!(!value[member].is_array(), "an array for an object");
+            }
+            for alias in value["aliases"].as_array().into_iter().flatten() {
+                assert!(alias.is_object(), "an array for an object");
+            }
+        }
         Err(refused) => harmless(&refused),
     }
 }

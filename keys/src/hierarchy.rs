@@ -54,7 +54,7 @@ pub(crate) struct Writer {
 /// The first epoch.
 const FIRST: u64 = 1;
 /// Keys that [`Hierarchy::leftovers_open`] tries in all, the likely ones aside.
-const GUESSES: usize = 20_000;
+const GUESSES: usize = 256;
 
 impl Hierarchy {
     /// A new vault: fresh keys, the rows that hold them, and the one gate. The vault exists once the rows are durable.
@@ -252,7 +252,7 @@ impl Hierarchy {
     /// The self-test of an erasure: how many of these old tree rows (row key, value) any key in memory still opens.
     ///
     /// Tried are, for every row, the epoch key, the tops, the key that the open nodes hold for its place, and then any key of any open node, up to
-    /// 20,000 tries in all. A row that is still current does open.
+    /// 256 tries in all: each costs a key derivation, and an erasure waits for them. A row that is still current does open.
     pub fn leftovers_open(&self, candidate_rows: &[(Vec<u8>, Vec<u8>)]) -> usize {
         let view = self.opened.current();
         let writer = self.writer();

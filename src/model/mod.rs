@@ -4,6 +4,7 @@ pub mod caller;
 pub mod code;
 pub mod field;
 pub mod ids;
+mod named;
 pub mod purpose;
 pub mod time;
 pub mod wire;

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::caller::{CallerKind, Role};
 use super::ids::{CallerId, ErasureId, RecordId, SubjectId, TokenId};
+use super::named;
 
 /// `POST /subjects`.
 #[derive(Deserialize)]
@@ -27,13 +28,13 @@ pub struct CreateSubject {
     #[serde(default)]
     pub age_band: Option<AgeBand>,
     /// What the subject can be found by, at most 16.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::each")]
     pub aliases: Vec<Alias>,
     /// The guardian of a minor.
     #[serde(default)]
     pub guardian: Option<SubjectId>,
     /// The notice that was shown before collection.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::option")]
     pub notice: Option<Notice>,
 }
 
@@ -81,7 +82,7 @@ pub struct WriteRecord {
     #[serde(default)]
     pub purposes: Vec<String>,
     /// Where it came from. Default: the subject.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::option")]
     pub source: Option<Source>,
     /// When it was collected. Default: now.
     #[serde(default)]
@@ -143,6 +144,7 @@ pub struct BatchRecord {
     /// Whose record.
     pub subject: SubjectId,
     /// As for writeRecord.
+    #[serde(deserialize_with = "named::one")]
     pub record: WriteRecord,
 }
 
@@ -274,14 +276,14 @@ pub enum ErasureState {
     Revoked,
 }
 
-/// `POST /keys/operations`.
+/// `POST /keys/operations`. Its variants have braces because serde takes any member beside the tag of one without.
 #[derive(Deserialize)]
 #[serde(tag = "operation", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OperateKeys {
     /// A new epoch: old ones die.
-    RotateEpoch,
+    RotateEpoch {},
     /// Empties every key from memory.
-    Seal,
+    Seal {},
     /// Opens the vault again.
     Unseal {
         /// The passphrase that holds the root key.
@@ -356,14 +358,16 @@ pub struct IssueToken {
 #[serde(deny_unknown_fields)]
 pub struct ExplainDecision {
     /// Who; default the asking caller.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::option")]
     pub subject: Option<AuthzenEntity>,
     /// What.
+    #[serde(deserialize_with = "named::one")]
     pub action: AuthzenAction,
     /// On what: `{"type":"subject","id":"sub_…"}`.
+    #[serde(deserialize_with = "named::one")]
     pub resource: AuthzenEntity,
     /// Purpose and fields.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "named::one")]
     pub context: AuthzenContext,
 }
 

@@ -12,16 +12,16 @@ use crate::audit::{Entry, Mode, Note, Outcome, Receipt, Trail};
 use crate::auth::Registry;
 use crate::model::caller::{Caller, Operation};
 use crate::model::code::Code;
-use crate::model::ids::{DecisionId, SubjectId, TenantId};
+use crate::model::ids::{DecisionId, RecordId, SubjectId, TenantId};
 use crate::model::time::Clock;
 use crate::policy::{self, Allowed, Ask, Denied, Facts, SubjectFacts, SubjectState};
-use crate::store::layout::RowKey;
+use crate::store::layout::{RecordRow, RowKey};
 use crate::store::{OnFatal, Store, StoreError};
 use crate::tenant::Tenant;
 
 use super::call::{Call, Refused};
 use super::committer::{refused, trail_refused};
-use super::rows::{SubjectRow, unpack};
+use super::rows::{LabelRow, SubjectRow, unpack};
 
 /// What stands as the policy version of entries that no tenant's policy decided.
 pub(crate) const OWN: &str = "vault";
@@ -100,8 +100,31 @@ impl Person {
 /// what a change has just made old.
 pub(crate) struct People {
     cache: Cache<Id, Arc<Person>>,
+    /// All records of subjects that have few, still encrypted.
+    pages: Cache<Id, Arc<Vec<Known>>, Weight>,
     loading: RwLock<()>,
     destroyed: Mutex<Destroyed>,
+}
+
+/// A record as the store has it, with its label open: what a decision about it needs, and what its keys open.
+pub(crate) struct Known {
+    pub(crate) id: RecordId,
+    pub(crate) row: RecordRow,
+    pub(crate) label: LabelRow,
+    pub(crate) label_digest: [u8; 32],
+}
+
+/// Bytes of encrypted records that are kept in memory.
+const PAGES_BYTES: u64 = 64 << 20;
+
+/// What a subject's records weigh in memory, about.
+#[derive(Clone)]
+struct Weight;
+
+impl quick_cache::Weighter<Id, Arc<Vec<Known>>> for Weight {
+    fn weight(&self, _: &Id, known: &Arc<Vec<Known>>) -> u64 {
+        known.iter().map(|one| (one.row.envelope.len() + one.row.label.len() + 2_048) as u64).sum::<u64>() + 128
+    }
 }
 
 /// Which subjects lost keys, and when, counted in transitions: what was prepared with older keys is refused as stale.
@@ -118,17 +141,34 @@ const REMEMBERED: usize = 65_536;
 
 impl People {
     pub(crate) fn new(subjects: usize) -> Self {
-        Self { cache: Cache::new(subjects), loading: RwLock::new(()), destroyed: Mutex::default() }
+        let pages = Cache::with_weighter(subjects, PAGES_BYTES, Weight);
+        Self { cache: Cache::new(subjects), pages, loading: RwLock::new(()), destroyed: Mutex::default() }
     }
 
-    pub(crate) fn forget(&self, subjects: &[Id]) {
-        if subjects.is_empty() {
+    /// The records of a subject, as `load` gives them or as they were kept since the last change. `load` answers `None` for
+    /// a subject with too many.
+    pub(crate) fn records(
+        &self,
+        subject: &Id,
+        load: impl FnOnce() -> Result<Option<Vec<Known>>, Refused>,
+    ) -> Result<Option<Arc<Vec<Known>>>, Refused> {
+        if let Some(known) = self.pages.get(subject) {
+            return Ok(Some(known));
+        }
+        let _loading = self.loading.read();
+        let Some(known) = load()?.map(Arc::new) else { return Ok(None) };
+        self.pages.insert(*subject, known.clone());
+        Ok(Some(known))
+    }
+
+    /// Forgets subjects whose keys or state changed, and the records of those of whom some were written.
+    pub(crate) fn forget(&self, changed: &[Id], written: &[Id]) {
+        if changed.is_empty() && written.is_empty() {
             return;
         }
         let _alone = self.loading.write();
-        for subject in subjects {
-            self.cache.remove(subject);
-        }
+        changed.iter().for_each(|subject| drop(self.cache.remove(subject)));
+        changed.iter().chain(written).for_each(|subject| drop(self.pages.remove(subject)));
     }
 
     /// Notes that these subjects lost keys.
@@ -139,12 +179,14 @@ impl People {
         let count = destroyed.count;
         for subject in subjects {
             self.cache.remove(subject);
+            self.pages.remove(subject);
             destroyed.last.insert(*subject, count);
         }
         if destroyed.last.len() > REMEMBERED {
             destroyed.last.clear();
             destroyed.floor = count;
             self.cache.clear();
+            self.pages.clear();
         }
     }
 
@@ -205,11 +247,15 @@ impl Core {
 
     /// An entry for this call, not yet in the trail.
     pub(crate) fn entry(&self, call: &Call, operation: Operation, outcome: Outcome) -> Result<Entry, Refused> {
-        let version = self.tenants.get(&call.caller.tenant).map_or("", |tenant| tenant.version());
+        let tenant = self.tenants.get(&call.caller.tenant);
+        let version = tenant.map_or("", |tenant| tenant.version());
         let mut entry = Entry::new(self.clock.now(), decision()?, operation.text(), outcome, version);
         entry.caller = Some(call.caller.id);
         entry.token = Some(call.caller.token);
-        entry.purpose = call.purpose.clone();
+        // A purpose outside the published policy is the caller's own text: it does not go into the trail, whether the
+        // operation looked at it or not.
+        let published = |purpose: &&String| tenant.is_some_and(|tenant| tenant.purpose(purpose).is_some());
+        entry.purpose = call.purpose.as_ref().filter(published).cloned();
         Ok(entry)
     }
 
@@ -255,10 +301,6 @@ impl Core {
             Err(refused) => return refused,
         };
         entry.tag = tag;
-        // A purpose outside the published policy is the caller's own text: it does not go into the trail.
-        let published =
-            |purpose: &String| self.tenants.get(&call.caller.tenant).is_some_and(|tenant| tenant.purpose(purpose).is_some());
-        entry.purpose = entry.purpose.filter(published);
         let purpose = entry.purpose.clone();
         let decision = entry.decision;
         match self.trail.append(&[entry]) {

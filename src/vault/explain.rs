@@ -20,32 +20,31 @@ impl Vault {
         let opened = self.opened()?;
         let core = &opened.core;
         let tenant = core.tenant(&call.caller)?;
-        let caller = match &body.subject {
-            None => call.caller.clone(),
-            Some(entity) => {
-                let id: CallerId = entity.id.parse().map_err(|_| Refused::at(Code::InvalidBody, "/subject/id"))?;
-                if id == call.caller.id {
-                    call.caller.clone()
-                } else {
-                    let row = core.registry.caller(&id).filter(|row| row.tenant == *tenant.id().bytes());
-                    let Some(row) = row else { return Err(Refused::at(Code::InvalidBody, "/subject/id")) };
-                    Arc::new(Caller {
-                        id,
-                        name: row.rights.name.clone(),
-                        tenant: tenant.id(),
-                        kind: row.rights.kind(),
-                        roles: row.rights.roles(),
-                        token: call.caller.token,
-                        purposes: row.rights.purposes.iter().cloned().collect(),
-                        fields: None,
-                        expires_at: call.caller.expires_at,
-                    })
-                }
-            }
+        let id: CallerId = match &body.subject {
+            None => call.caller.id,
+            Some(entity) => entity.id.parse().map_err(|_| Refused::at(Code::InvalidBody, "/subject/id"))?,
         };
-        let own = caller.id == call.caller.id;
+        // Decided before the other caller is looked for: who may not ask does not learn who there is.
+        let own = id == call.caller.id;
         let mine = Facts { own, ..core.facts(&tenant) };
         let allowed = core.decide(call, operation, &mine, None)?;
+        let caller = if own {
+            call.caller.clone()
+        } else {
+            let row = core.registry.caller(&id).filter(|row| row.tenant == *tenant.id().bytes());
+            let Some(row) = row else { return Err(Refused::at(Code::InvalidBody, "/subject/id")) };
+            Arc::new(Caller {
+                id,
+                name: row.rights.name.clone(),
+                tenant: tenant.id(),
+                kind: row.rights.kind(),
+                roles: row.rights.roles(),
+                token: call.caller.token,
+                purposes: row.rights.purposes.iter().cloned().collect(),
+                fields: None,
+                expires_at: call.caller.expires_at,
+            })
+        };
         let Some(asked) = Operation::ALL.iter().copied().find(|known| known.text() == body.action.name) else {
             return Err(Refused::at(Code::InvalidBody, "/action/name"));
         };

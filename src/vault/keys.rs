@@ -21,14 +21,14 @@ impl Vault {
         let entry = core.entry(call, operation, Outcome::Allowed)?;
         let decision = entry.decision;
         match body {
-            OperateKeys::RotateEpoch => {
+            OperateKeys::RotateEpoch {} => {
                 let (shredding, sealed) = Shredding::new(entry, Target::Epoch, None);
                 opened.committer.shred(shredding)?;
                 sealed.await.map_err(|_| Refused::from(Code::Sealed))??;
                 let body = format!("{{\"operation\":\"rotate-epoch\",\"epoch\":{}}}", core.hierarchy.epoch());
                 Ok(Answer { decision: Some(decision), body: Some(body.into_bytes()), ..Answer::default() })
             }
-            OperateKeys::Seal => {
+            OperateKeys::Seal {} => {
                 let ticket = core.trail.append(&[entry]).map_err(super::committer::trail_refused)?;
                 let _receipt = core.trail.durable(ticket).await.map_err(super::committer::trail_refused)?;
                 drop(opened);

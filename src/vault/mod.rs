@@ -14,6 +14,7 @@ mod idempotency;
 mod keys;
 mod lifecycle;
 mod lookup;
+mod merge;
 mod reading;
 mod records;
 mod recovery;

@@ -1,5 +1,7 @@
 //! readRecords: decide, append the entry durably, decrypt, answer. In this order and no other.
 
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 
@@ -11,14 +13,15 @@ use crate::model::ids::{RecordId, SubjectId};
 use crate::model::purpose::Group;
 use crate::model::wire::ReadRecords;
 use crate::policy::{Allowed, Denied, Facts, RecordFacts};
-use crate::store::layout::{RecordRow, RowKey, prefix};
+use crate::store::Row;
+use crate::store::layout::{Envelope, RecordHead, RowKey, prefix};
 
 use super::call::{Answer, Call, Refused};
 use super::committer::refused;
-use super::core::{Core, Person, key_group, keys_refused};
+use super::core::{Core, Known, Person, key_group, keys_refused};
 use super::lifecycle::Vault;
 use super::records::{context, etag, label_context, whole, wrapped, wraps_of};
-use super::rows::{LabelRow, time, unpack};
+use super::rows::{time, unpack};
 
 /// Records on a page unless told, and at most (API.md).
 const PAGE: usize = 50;
@@ -27,12 +30,13 @@ const LARGEST_PAGE: usize = 500;
 /// How often a read begins again because keys changed under it.
 const TRIES: usize = 4;
 
-/// A record that this call may open, still closed.
+/// Records of a subject that are kept in memory together, and the bytes they may have.
+const FEW: usize = 16;
+const SMALL: usize = 32 << 10;
+
+/// A record that this call may open, still closed: its place among the known ones.
 struct Found {
-    id: RecordId,
-    row: RecordRow,
-    label: LabelRow,
-    label_digest: [u8; 32],
+    place: usize,
     group: Group,
     fields: Vec<u16>,
 }
@@ -50,15 +54,17 @@ impl Vault {
                 Err(refused) if refused.code == Code::Internal && self.opened()?.core.hierarchy.turn() != turn => continue,
                 // A large record's pieces were replaced between its first row and the others.
                 Err(refused) if refused.code == Code::StoreUnavailable => last = Some(refused),
-                // What neither the keys nor the store would open is noted too: a record that was tampered with is not
-                // tried unnoticed.
                 Err(refused) if refused.decision.is_none() => {
-                    return Err(self.opened()?.core.refuse(call, Operation::ReadRecords, refused.code, None));
+                    last = Some(refused);
+                    break;
                 }
                 done => return done,
             }
         }
-        Err(last.unwrap_or(Code::Overloaded.into()))
+        // What neither the keys nor the store would open is noted too: a record that was tampered with is not tried
+        // unnoticed.
+        let code = last.map_or(Code::Overloaded, |refused| refused.code);
+        Err(self.opened()?.core.refuse(call, Operation::ReadRecords, code, None))
     }
 
     async fn read_once(&self, call: &Call, subject: SubjectId, ask: &ReadRecords) -> Result<Answer, Refused> {
@@ -91,18 +97,19 @@ impl Vault {
         };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
 
-        let (rows, next) = rows(core, call, subject, ask)?;
-        if rows.is_empty() && ask.record.is_some() {
+        let (known, next) = known(core, call, &person, ask)?;
+        if ask.record.is_some_and(|id| !known.iter().any(|one| one.id == id)) {
             return Err(core.refuse(call, operation, Code::NotFound, Some(person.tag)));
         }
-        let mut found = Vec::with_capacity(rows.len());
+        let mut found = Vec::with_capacity(known.len());
         let mut first_denial = None;
-        for (id, row) in rows {
-            if group_wanted.is_some_and(|group| !wrapped(&row).contains(group)) {
+        for (place, one) in known.iter().enumerate() {
+            let asked_for = ask.record.is_none_or(|id| id == one.id);
+            if !asked_for || group_wanted.is_some_and(|group| !wrapped(&one.row).contains(group)) {
                 continue;
             }
-            match examine(&person, &allowed, id, row)? {
-                Ok(Some(record)) => found.push(record),
+            match examine(&allowed, one) {
+                Ok(Some((group, fields))) => found.push(Found { place, group, fields }),
                 Ok(None) => {}
                 Err(denied) => first_denial = first_denial.or(Some(denied)),
             }
@@ -121,17 +128,18 @@ impl Vault {
         entry.fields.dedup();
         let admitted = core.admit(&allowed, entry).await?;
 
-        let mut body = Vec::with_capacity(64 + found.iter().map(|f| f.row.envelope.len() + 96).sum::<usize>());
+        let mut body = Vec::with_capacity(64 + found.iter().map(|f| known[f.place].row.envelope.len() + 96).sum::<usize>());
         body.extend_from_slice(b"{\"records\":[");
         for (place, record) in found.iter().enumerate() {
             if place > 0 {
                 body.push(b',');
             }
+            let one = &known[record.place];
             let permit = admitted.permit(subject, key_group(record.group)?);
-            let key = person.keys.record_key(&permit, record.id.bytes(), &wraps_of(&record.row)).map_err(closed)?;
-            let bound = context(core, &person, record.id, &record.row, &record.label_digest)?;
-            let opened = key.decrypt(&permit, &bound, &record.row.envelope, Some(&record.fields)).map_err(keys_refused)?;
-            open_object(&mut body, record);
+            let key = person.keys.record_key(&permit, one.id.bytes(), &wraps_of(&one.row)).map_err(closed)?;
+            let bound = context(core, &person, one.id, &one.row, &one.label_digest)?;
+            let opened = key.decrypt(&permit, &bound, &one.row.envelope, Some(&record.fields)).map_err(keys_refused)?;
+            open_object(&mut body, one);
             for (place, (number, plain)) in opened.iter().enumerate() {
                 if place > 0 {
                     body.push(b',');
@@ -154,7 +162,7 @@ impl Vault {
             None => body.extend_from_slice(b"null"),
         }
         body.push(b'}');
-        let single = ask.record.is_some().then(|| found.first().map(|record| etag(record.row.version))).flatten();
+        let single = ask.record.is_some().then(|| found.first().map(|record| etag(known[record.place].row.version))).flatten();
         Ok(Answer { decision: Some(admitted.decision), etag: single, body: Some(body), ..Answer::default() })
     }
 }
@@ -168,7 +176,7 @@ fn closed(error: keys::KeysError) -> Refused {
 }
 
 /// Names, kinds and ids only: all of them from closed alphabets, so no escaping is due.
-fn open_object(body: &mut Vec<u8>, record: &Found) {
+fn open_object(body: &mut Vec<u8>, record: &Known) {
     use std::io::Write as _;
     let _ = write!(
         body,
@@ -177,15 +185,23 @@ fn open_object(body: &mut Vec<u8>, record: &Found) {
     );
 }
 
-type Rows = (Vec<(RecordId, RecordRow)>, Option<String>);
+type Page = (Arc<Vec<Known>>, Option<String>);
 
-fn rows(core: &Core, call: &Call, subject: SubjectId, ask: &ReadRecords) -> Result<Rows, Refused> {
-    if let Some(id) = ask.record {
-        let row = core.store.row(&RowKey::Record(subject, id).bytes()).map_err(refused)?;
-        let row = row.map(|bytes| whole(core, &subject, &id, &bytes)).transpose()?;
-        return Ok((row.map(|row| (id, row)).into_iter().collect(), None));
-    }
+/// The records that the call may be about, and where the next page begins.
+fn known(core: &Core, call: &Call, person: &Person, ask: &ReadRecords) -> Result<Page, Refused> {
+    let subject = person.id;
     let limit = ask.page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
+    if ask.page.cursor.is_none()
+        && let Some(all) = core.people.records(subject.bytes(), || few(core, person))?
+        && (all.len() <= limit || ask.record.is_some())
+    {
+        return Ok((all, None));
+    }
+    if let Some(id) = ask.record {
+        let value = core.store.row(&RowKey::Record(subject, id).bytes()).map_err(refused)?;
+        let one = value.map(|value| open_label(core, person, id, &value)).transpose()?;
+        return Ok((Arc::new(one.into_iter().collect()), None));
+    }
     let context = [b"cursor", &subject.bytes()[..], call.caller.id.bytes()].concat();
     let after = match &ask.page.cursor {
         None => None,
@@ -203,35 +219,48 @@ fn rows(core: &Core, call: &Call, subject: SubjectId, ask: &ReadRecords) -> Resu
         Some((last, _)) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&context, last).map_err(keys_refused)?)),
         None => None,
     };
-    let mut rows = Vec::with_capacity(page.len());
-    for (key, value) in page {
-        let Some(RowKey::Record(_, id)) = RowKey::parse(&key) else { return Err(Code::StoreUnavailable.into()) };
-        rows.push((id, whole(core, &subject, &id, &value)?));
-    }
-    Ok((rows, next))
+    Ok((Arc::new(open_labels(core, person, page)?), next))
 }
 
-/// Whether this call may open this record, and which of its fields. `Ok(None)`: the record is not part of the purpose, or
-/// has none of the fields.
-fn examine(
-    person: &Person,
-    allowed: &Allowed<'_>,
-    id: RecordId,
-    row: RecordRow,
-) -> Result<Result<Option<Found>, Denied>, Refused> {
+/// All records of a subject, if they are few and small.
+fn few(core: &Core, person: &Person) -> Result<Option<Vec<Known>>, Refused> {
+    let page = core.store.scan(&prefix::records(&person.id), None, FEW + 1).map_err(refused)?;
+    let bytes: usize = page.iter().map(|(_, value)| value.len()).sum();
+    let small = page.len() <= FEW && bytes <= SMALL && page.iter().all(|(_, value)| is_inline(value));
+    if small { open_labels(core, person, page).map(Some) } else { Ok(None) }
+}
+
+fn is_inline(value: &[u8]) -> bool {
+    RecordHead::parse(value).is_ok_and(|head| matches!(head.envelope, Envelope::Inline(_)))
+}
+
+fn open_labels(core: &Core, person: &Person, page: Vec<Row>) -> Result<Vec<Known>, Refused> {
+    let mut known = Vec::with_capacity(page.len());
+    for (key, value) in page {
+        let Some(RowKey::Record(_, id)) = RowKey::parse(&key) else { return Err(Code::StoreUnavailable.into()) };
+        known.push(open_label(core, person, id, &value)?);
+    }
+    Ok(known)
+}
+
+fn open_label(core: &Core, person: &Person, id: RecordId, value: &[u8]) -> Result<Known, Refused> {
+    let row = whole(core, &person.id, &id, value)?;
     let plain = person.keys.open_row(&label_context(&person.id, &id), &row.label).map_err(keys_refused)?;
-    let label: LabelRow = unpack(plain.bytes())?;
-    let about = RecordFacts { purposes: &label.purposes, groups: wrapped(&row), collected_at: time(label.collected_at) };
+    Ok(Known { id, label: unpack(plain.bytes())?, label_digest: keys::digest::sha256(&[plain.bytes()]), row })
+}
+
+/// Whether this call may open this record, through which group, and which of its fields. `Ok(None)`: the record is not
+/// part of the purpose, or has none of the fields.
+fn examine(allowed: &Allowed<'_>, one: &Known) -> Result<Option<(Group, Vec<u16>)>, Denied> {
+    let collected_at = time(one.label.collected_at);
+    let about = RecordFacts { purposes: &one.label.purposes, groups: wrapped(&one.row), collected_at };
     let group = match allowed.on(&about) {
         Ok(group) => group,
-        Err(denied) if denied.code == Code::NotFound => return Ok(Ok(None)),
-        Err(denied) => return Ok(Err(denied)),
+        Err(denied) if denied.code == Code::NotFound => return Ok(None),
+        Err(denied) => return Err(denied),
     };
     let permitted: &FieldSet = allowed.fields();
-    let fields: Vec<u16> = label.fields.iter().map(|field| field.number).filter(|number| permitted.contains(*number)).collect();
-    if fields.is_empty() {
-        return Ok(Ok(None));
-    }
-    let label_digest = keys::digest::sha256(&[plain.bytes()]);
-    Ok(Ok(Some(Found { id, row, label, label_digest, group, fields })))
+    let fields: Vec<u16> =
+        one.label.fields.iter().map(|field| field.number).filter(|number| permitted.contains(*number)).collect();
+    Ok((!fields.is_empty()).then_some((group, fields)))
 }

@@ -20,6 +20,7 @@ use super::core::{Core, Person, fresh, key_group, key_groups, keys_refused};
 use super::erasure::sealing::{Shredding, Target};
 use super::idempotency::{self, Begun, Held, Owner};
 use super::lifecycle::{Opened, Vault};
+use super::merge::merged;
 use super::rows::{LabelField, LabelRow, pack, time, unpack};
 use super::subjects::group_names;
 
@@ -120,7 +121,7 @@ impl Vault {
         let core = &opened.core;
         let tenant = core.tenant(&call.caller)?;
         let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
-        let (gone, values) = changes(core, call, operation, &tenant, body.fields, Some(person.tag)).await?;
+        let (gone, mut values) = changes(core, call, operation, &tenant, body.fields, Some(person.tag)).await?;
         let asked: Vec<u16> = gone.iter().copied().chain(values.iter().map(|(number, _)| *number)).collect();
         let about = person.facts();
         let facts = Facts {
@@ -164,6 +165,15 @@ impl Vault {
         let record_key = person.keys.record_key(&permit, id.bytes(), &wraps).map_err(again)?;
         let old = context(core, &person, id, &row, &keys::digest::sha256(&[label_bytes.bytes()]))?;
         let kept = record_key.decrypt(&permit, &old, &row.envelope, None).map_err(keys_refused)?;
+        for (number, value) in &mut values {
+            let Some(field) = tenant.field_numbered(*number).filter(|field| field.kind == Kind::Object) else { continue };
+            let before = kept.iter().find(|(known, _)| known == number).map(|(_, plain)| plain.bytes());
+            *value = patched(before, value)?;
+            if value.len() > field.max_bytes {
+                let refused = core.refuse(call, operation, Code::FieldValueInvalid, Some(person.tag));
+                return Err(Refused { pointer: Some(format!("/fields/{}", field.name)), ..refused });
+            }
+        }
 
         let mut fields: Vec<(u16, &[u8])> = kept
             .iter()
@@ -373,6 +383,13 @@ async fn changes(
     }
     values.sort_by_key(|(number, _)| *number);
     Ok((gone, values))
+}
+
+/// An object's new text: the patch reaches into its members.
+fn patched(before: Option<&[u8]>, patch: &[u8]) -> Result<Vec<u8>, Refused> {
+    let text = |bytes| std::str::from_utf8(bytes).map_err(|_| Code::Internal);
+    let merged = merged(before.map(text).transpose()?, text(patch)?).map_err(|_| Code::Internal)?;
+    Ok(merged.into_bytes())
 }
 
 /// A value as it is stored: its JSON text; for a secret, a verifier and nothing else.

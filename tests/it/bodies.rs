@@ -192,6 +192,31 @@ fn an_unknown_member_or_a_member_of_another_type_is_invalid_and_changes_nothing(
 }
 
 #[test]
+fn a_member_that_is_an_object_is_never_an_array_of_its_values() {
+    let house = House::of_controllers(1);
+    let ids = Ids::fresh(&house);
+    unchanged(&house, || {
+        let (writer, auditor) = (house.holder(Role::Writer), house.holder(Role::Auditor));
+        for more in [
+            json!({"aliases": [["email", "array@example.org"]]}),
+            json!({"notice": ["current", "de", "web", "2026-11-23T10:00:00Z"]}),
+        ] {
+            let mut body = json!({"class": "consumer", "jurisdiction": "DE"});
+            body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            house.post("/v1/subjects", &body).by(&writer).purpose("a-account").send().refused(422, "invalid-body");
+        }
+        let path = format!("/v1/subjects/{}/records", ids.subject);
+        let body = json!({"kind": "contact", "source": ["public", "somebody"], "fields": {"name": "Ada"}});
+        house.post(&path, &body).by(&writer).purpose("a-account").send().refused(422, "invalid-body");
+        let batch = json!([{"subject": ids.subject, "record": ["contact", ["a-account"], null, null, {"name": "Ada"}]}]);
+        let answer = house.post("/v1/records:batch", &batch).by(&writer).purpose("a-account").send().expect(200).json();
+        assert_eq!(answer["items"][0]["status"], 422, "{answer}");
+        let body = json!({"action": ["getSubject"], "resource": ["subject", ids.subject]});
+        house.post("/v1/decisions", &body).by(&auditor).send().refused(422, "invalid-body");
+    });
+}
+
+#[test]
 fn a_value_that_does_not_fit_its_field_is_refused_by_name_alone() {
     let house = House::of_controllers(1);
     let ids = Ids::fresh(&house);

@@ -263,6 +263,12 @@ impl House {
         self.erase(&json!({"subject": subject, "scope": "subject", "cause": "request"}))
     }
 
+    /// Seals the vault and opens it again, in the running server.
+    pub(crate) fn vault_seals_and_opens(&self) {
+        self.wait(self.vault.seal());
+        self.wait(self.vault.unseal(&passphrase())).unwrap();
+    }
+
     /// Every event of the trail, from the entry `from` on.
     pub(crate) fn events(&self, filter: &str) -> Vec<Value> {
         let auditor = self.holder(Role::Auditor);

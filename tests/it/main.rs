@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "long runs print their seed and their figures")]
 mod crash;
 #[cfg(test)]
 #[path = "../crash/recorder.rs"]
@@ -11,14 +12,28 @@ mod recorder;
 mod store;
 
 #[cfg(test)]
+mod batches;
+#[cfg(test)]
 mod bodies;
 #[cfg(test)]
 mod canary;
+#[cfg(test)]
+mod conventions;
+#[cfg(test)]
+mod decisions;
+#[cfg(test)]
+mod erasures;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
 mod https;
 #[cfg(test)]
+mod idempotency;
+#[cfg(test)]
+mod leak;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod tamper;

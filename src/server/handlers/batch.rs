@@ -3,14 +3,18 @@
 use serde::{Deserialize, Serialize};
 
 use crate::model::code::Code;
+use crate::model::ids::DecisionId;
 use crate::server::problem::{self, Problem};
 use crate::vault::call::{Answer, Refused};
 
-/// `{"items":[{"status":201,"id":"…"},{"status":422,"problem":{…}}]}`
+/// `{"items":[{"status":201,"id":"…","decision":"…"},{"status":422,"problem":{…}}]}`
 pub(super) fn answer(items: &[Result<Answer, Refused>]) -> Result<Answer, Refused> {
     let items = items.iter().map(|item| match item {
-        Ok(answer) => Item { status: problem::MADE.as_u16(), id: id(answer), problem: None },
-        Err(refused) => Item { status: problem::status(refused.code).as_u16(), id: None, problem: Some(Problem::of(refused)) },
+        Ok(answer) => Item { status: problem::MADE.as_u16(), id: id(answer), decision: answer.decision, problem: None },
+        Err(refused) => {
+            let problem = Some(Problem::of(refused));
+            Item { status: problem::status(refused.code).as_u16(), id: None, decision: None, problem }
+        }
     });
     let body = serde_json::to_vec(&Items { items: items.collect() }).map_err(|_| Code::Internal)?;
     Ok(Answer { body: Some(body), ..Answer::default() })
@@ -26,6 +30,9 @@ struct Item<'a> {
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
+    /// The entry in the trail; that of a refusal is its problem's `instance`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decision: Option<DecisionId>,
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem<'a>>,
 }

@@ -133,7 +133,7 @@ impl House {
     }
 
     pub(super) async fn rotate(&self) -> Result<(), Refused> {
-        self.vault.operate_keys(&self.call("keys", None), OperateKeys::RotateEpoch).await.map(drop)
+        self.vault.operate_keys(&self.call("keys", None), OperateKeys::RotateEpoch {}).await.map(drop)
     }
 }
 
