@@ -122,9 +122,11 @@ fn folded(text: &str) -> String {
     text.nfd().default_case_fold().nfkc().default_case_fold().nfkc().collect()
 }
 
+/// Trimmed once more: a compatibility form can begin with a space where what was written did not (U+0384).
 fn word(text: String) -> Result<String, Code> {
+    let text = text.trim();
     let good = (1..=WORD).contains(&text.len()) && !text.chars().any(char::is_control);
-    if good { Ok(text) } else { Err(Code::FieldValueInvalid) }
+    if good { Ok(text.to_owned()) } else { Err(Code::FieldValueInvalid) }
 }
 
 #[cfg(test)]
@@ -184,6 +186,7 @@ mod tests {
         assert_eq!(alias(AliasKind::ExternalId, " Ab-1 ", None).as_deref(), Ok("Ab-1"));
         assert_eq!(alias(AliasKind::Handle, " Ab-1 ", None).as_deref(), Ok("ab-1"));
         assert_eq!(alias(AliasKind::Handle, " \n ", None), Err(Code::FieldValueInvalid));
+        assert_eq!(alias(AliasKind::ExternalId, "\u{384}", None).as_deref(), Ok("\u{301}"));
         assert_eq!(alias(AliasKind::ExternalId, "a\u{0}b", None), Err(Code::FieldValueInvalid));
     }
 

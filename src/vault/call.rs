@@ -4,9 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use keys::KeysError;
+
+use crate::audit::TrailError;
 use crate::model::caller::Caller;
 use crate::model::code::Code;
 use crate::model::ids::DecisionId;
+use crate::store::StoreError;
 
 /// The circumstances of one call.
 pub struct Call {
@@ -70,5 +74,36 @@ impl Refused {
     /// The same, pointing into the body.
     pub fn at(code: Code, pointer: impl Into<String>) -> Self {
         Self { pointer: Some(pointer.into()), ..code.into() }
+    }
+}
+
+impl From<StoreError> for Refused {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(error = %error, "the store refused");
+        match error {
+            StoreError::Full => Code::DiskFull.into(),
+            StoreError::TooLarge => Code::TooLarge.into(),
+            _ => Code::StoreUnavailable.into(),
+        }
+    }
+}
+
+impl From<TrailError> for Refused {
+    fn from(error: TrailError) -> Self {
+        tracing::error!(error = %error, "the trail cannot be written");
+        Code::AuditUnavailable.into()
+    }
+}
+
+impl From<KeysError> for Refused {
+    fn from(error: KeysError) -> Self {
+        match error {
+            KeysError::Destroyed => Code::KeyDestroyed.into(),
+            KeysError::WrongPassphrase => Code::WrongPassphrase.into(),
+            other => {
+                tracing::error!(error = %other, "a key or a row did not open");
+                Code::Internal.into()
+            }
+        }
     }
 }

@@ -14,8 +14,8 @@ use crate::store::layout::RowKey;
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
-use super::committer::{Change, Expect, RowChange, refused};
-use super::core::{Core, fresh, keys_refused};
+use super::committer::{Change, Expect, RowChange};
+use super::core::{Core, fresh};
 use super::idempotency::{self, Begun, Owner};
 use super::lifecycle::Vault;
 use super::rows::{pack, unpack};
@@ -187,7 +187,7 @@ impl Vault {
             let outcome = Outcome::Refused { guard: Some("G0".into()), code: Code::Unauthenticated };
             let event = opened.core.event("authenticate", outcome, Note::None)?;
             let decision = event.decision;
-            let _ticket = opened.core.trail.append(&[event]).map_err(super::committer::trail_refused)?;
+            let _ticket = opened.core.trail.append(&[event])?;
             Ok(Refused { decision: Some(decision), guard: Some("G0"), ..Code::Unauthenticated.into() })
         };
         noted().unwrap_or_else(|refused| refused)
@@ -209,14 +209,14 @@ fn make(
     fields: Option<Vec<String>>,
     lifetime: u64,
 ) -> Result<(Change, Made), Refused> {
-    let text = token_text(&keys::random::bytes::<32>().map_err(keys_refused)?);
+    let text = token_text(&keys::random::bytes::<32>()?);
     let digest = core.hierarchy.token_digest(&text);
     let now = core.clock.now();
     let expires_at = now.checked_add(SignedDuration::from_secs(lifetime as i64)).map_err(|_| Code::Internal)?;
     let id = TokenId::from_bytes(fresh()?);
     let row = TokenRow { id: *id.bytes(), caller: *caller.bytes(), purposes, fields, expires_at: expires_at.as_microsecond() };
     let key = RowKey::Token(digest).bytes();
-    let sealed = core.hierarchy.seal_row(&key, &pack(&row)?).map_err(keys_refused)?;
+    let sealed = core.hierarchy.seal_row(&key, &pack(&row)?)?;
     let body = serde_json::to_vec(&TokenView { id, token: text.clone(), expires_at }).map_err(|_| Code::Internal)?;
     let mut change = Change::noting(entry);
     change.rows.push(RowChange { key, expect: Expect::Fresh, value: Some(sealed) });
@@ -254,14 +254,14 @@ fn rights(body: &PutCaller) -> Rights {
 
 fn stored(core: &Core, id: CallerId) -> Result<Option<(Vec<u8>, CallerRow)>, Refused> {
     let key = RowKey::Caller(id).bytes();
-    let Some(bytes) = core.store.row(&key).map_err(refused)? else { return Ok(None) };
-    let row = unpack(core.hierarchy.open_row(&key, &bytes).map_err(keys_refused)?.bytes())?;
+    let Some(bytes) = core.store.row(&key)? else { return Ok(None) };
+    let row = unpack(core.hierarchy.open_row(&key, &bytes)?.bytes())?;
     Ok(Some((bytes, row)))
 }
 
 fn caller_row(core: &Core, id: CallerId, row: &CallerRow, expect: Expect) -> Result<RowChange, Refused> {
     let key = RowKey::Caller(id).bytes();
-    let sealed = core.hierarchy.seal_row(&key, &pack(row)?).map_err(keys_refused)?;
+    let sealed = core.hierarchy.seal_row(&key, &pack(row)?)?;
     Ok(RowChange { key, expect, value: Some(sealed) })
 }
 

@@ -17,10 +17,10 @@ use keys::{GroupSet, Id, Inserts, NewSubject};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::audit::{Entry, Note, Outcome, TrailError, row_hash};
+use crate::audit::{Entry, Note, Outcome, row_hash};
 use crate::model::code::Code;
+use crate::store::Batch;
 use crate::store::layout::{CommitMark, RowKey};
-use crate::store::{Batch, StoreError};
 
 use super::call::Refused;
 use super::core::Core;
@@ -181,7 +181,7 @@ impl<'a> Draft<'a> {
     pub(crate) fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
         match self.at.get(key) {
             Some(&place) => Ok(self.batch.writes[place].1.clone()),
-            None => self.core.store.row(key).map_err(refused),
+            None => self.core.store.row(key).map_err(Refused::from),
         }
     }
 
@@ -232,13 +232,13 @@ fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Vec<Id>>, cha
         return Err(Code::Stale.into());
     }
     for (subject, _) in &change.groups {
-        if core.hierarchy.subject(&core.rows(), subject).map_err(super::core::keys_refused)?.is_none() {
+        if core.hierarchy.subject(&core.rows(), subject)?.is_none() {
             return Err(Code::Erased.into());
         }
     }
     for (tag, subject, alone) in &change.aliases {
         let other = |id: &Id| id != subject;
-        let known = core.hierarchy.alias(&core.rows(), tag).map_err(super::core::keys_refused)?;
+        let known = core.hierarchy.alias(&core.rows(), tag)?;
         let others = taken.get(tag).map_or(0, |ids| ids.iter().filter(|id| other(id)).count())
             + known.iter().filter(|id| other(id)).count();
         if others > if *alone { 0 } else { MOST_SHARING } {
@@ -310,7 +310,7 @@ fn keep(core: &Core, mut draft: Draft<'_>, mut entries: Vec<Entry>, inserts: Ins
     let staged = if inserts.subjects.is_empty() && inserts.groups.is_empty() && inserts.aliases.is_empty() {
         None
     } else {
-        Some(core.hierarchy.stage(&core.rows(), inserts).map_err(super::core::keys_refused)?)
+        Some(core.hierarchy.stage(&core.rows(), inserts)?)
     };
     if let Some(staged) = &staged {
         // The trees are shared by many subjects: their rows stand in an entry of their own, so that no subject's tag
@@ -330,9 +330,9 @@ fn keep(core: &Core, mut draft: Draft<'_>, mut entries: Vec<Entry>, inserts: Ins
 
 /// Trail first, durable; then the batch, durable. Where the store refuses the batch, the entries are voided.
 pub(crate) fn settle(core: &Core, draft: &mut Draft<'_>, entries: &[Entry]) -> Result<(), Refused> {
-    let ticket = core.trail.append(entries).map_err(trail_refused)?;
+    let ticket = core.trail.append(entries)?;
     let (first, count) = (ticket.first(), entries.len() as u64);
-    let _receipt = core.trail.durable_blocking(ticket).map_err(trail_refused)?;
+    let _receipt = core.trail.durable_blocking(ticket)?;
     let mark = CommitMark { number: core.commits.fetch_add(1, Ordering::Relaxed) + 1, entries: first + count };
     draft.put(RowKey::Mark.bytes(), Some(mark.bytes()));
     if let Err(error) = core.store.commit(&draft.batch) {
@@ -341,24 +341,7 @@ pub(crate) fn settle(core: &Core, draft: &mut Draft<'_>, entries: &[Entry]) -> R
         if let Ok(ticket) = core.trail.append(&[event]) {
             let _ = core.trail.durable_blocking(ticket);
         }
-        return Err(refused(error));
+        return Err(error.into());
     }
     Ok(())
-}
-
-/// The code for a store error.
-pub(crate) fn refused(error: StoreError) -> Refused {
-    tracing::error!(error = %error, "the store refused");
-    match error {
-        StoreError::Full => Code::DiskFull,
-        StoreError::TooLarge => Code::TooLarge,
-        _ => Code::StoreUnavailable,
-    }
-    .into()
-}
-
-/// The code for a trail error.
-pub(crate) fn trail_refused(error: TrailError) -> Refused {
-    tracing::error!(error = %error, "the trail cannot be written");
-    Code::AuditUnavailable.into()
 }

@@ -9,8 +9,8 @@ use crate::policy::Facts;
 use crate::store::layout::RowKey;
 
 use super::call::{Answer, Call, Refused};
-use super::committer::{Change, Expect, RowChange, refused};
-use super::core::{first16, keys_refused};
+use super::committer::{Change, Expect, RowChange};
+use super::core::first16;
 use super::lifecycle::Vault;
 use super::rows::{ContractRow, pack, unpack};
 
@@ -45,10 +45,10 @@ impl Vault {
         // key that dies with the subject; the rest is sealed.
         let digest = person.keys.keyed_digest("contract", &[reference.as_bytes()]);
         let key = RowKey::Contract(id, first16(&digest)).bytes();
-        let old = core.store.row(&key).map_err(refused)?;
+        let old = core.store.row(&key)?;
         let version = match &old {
             Some(bytes) => {
-                let plain = person.keys.open_row(&key, bytes).map_err(keys_refused)?;
+                let plain = person.keys.open_row(&key, bytes)?;
                 unpack::<ContractRow>(plain.bytes())?.version
             }
             None => 0,
@@ -63,7 +63,7 @@ impl Vault {
             until: body.until.map(|date| date.to_string()),
             version: version + 1,
         };
-        let sealed = person.keys.seal_row(&key, &pack(&row)?).map_err(keys_refused)?;
+        let sealed = person.keys.seal_row(&key, &pack(&row)?)?;
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(person.tag);
         let answer = Answer {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
-use keys::{Gate, Group, GroupSet, Hierarchy, Id, KeysError, Permit, Rows, RowsError, SubjectKeys};
+use keys::{Gate, Group, GroupSet, Hierarchy, Id, Permit, Rows, RowsError, SubjectKeys};
 use parking_lot::{Mutex, RwLock};
 use quick_cache::sync::Cache;
 
@@ -20,7 +20,6 @@ use crate::store::{OnFatal, Store, StoreError};
 use crate::tenant::Tenant;
 
 use super::call::{Call, Refused};
-use super::committer::{refused, trail_refused};
 use super::rows::{LabelRow, SubjectRow, unpack};
 
 /// What stands as the policy version of entries that no tenant's policy decided.
@@ -217,10 +216,10 @@ impl Core {
             return Ok((person.row.tenant == *tenant.id().bytes()).then_some(person));
         }
         let _loading = self.people.loading.read();
-        let Some(keys) = self.hierarchy.subject(&self.rows(), id.bytes()).map_err(keys_refused)? else { return Ok(None) };
+        let Some(keys) = self.hierarchy.subject(&self.rows(), id.bytes())? else { return Ok(None) };
         let key = RowKey::Subject(id).bytes();
-        let Some(sealed) = self.store.row(&key).map_err(refused)? else { return Ok(None) };
-        let plain = keys.open_row(&key, &sealed).map_err(keys_refused)?;
+        let Some(sealed) = self.store.row(&key)? else { return Ok(None) };
+        let plain = keys.open_row(&key, &sealed)?;
         let row: SubjectRow = unpack(plain.bytes())?;
         let tag = keys.tag(&row.tenant);
         let person = Arc::new(Person { id, keys, row, tag, as_of: self.people.count() });
@@ -231,7 +230,7 @@ impl Core {
     /// Whether the subject was erased here (a tombstone says so without naming it).
     pub(crate) fn was_erased(&self, tenant: &Tenant, id: SubjectId) -> Result<bool, Refused> {
         let key = self.tombstone(tenant.id().bytes(), id.bytes());
-        Ok(self.store.row(&key).map_err(refused)?.is_some())
+        Ok(self.store.row(&key)?.is_some())
     }
 
     /// The tombstone's key: SHA-256 over vault, tenant and the random subject id, so that it leads back to nobody.
@@ -305,7 +304,7 @@ impl Core {
         let decision = entry.decision;
         match self.trail.append(&[entry]) {
             Ok(_) => Refused { decision: Some(decision), guard: shown, purpose, ..code.into() },
-            Err(error) => trail_refused(error),
+            Err(error) => error.into(),
         }
     }
 
@@ -329,8 +328,8 @@ impl Core {
     pub(crate) async fn admit(&self, allowed: &Allowed<'_>, entry: Entry) -> Result<Admitted<'_>, Refused> {
         let decision = entry.decision;
         let fields: Vec<u16> = allowed.fields().iter().collect();
-        let ticket = self.trail.append(&[entry]).map_err(trail_refused)?;
-        let receipt = self.trail.released(ticket, self.reads).await.map_err(trail_refused)?;
+        let ticket = self.trail.append(&[entry])?;
+        let receipt = self.trail.released(ticket, self.reads).await?;
         Ok(Admitted { gate: &self.gate, fields, _receipt: receipt, decision })
     }
 }
@@ -363,7 +362,7 @@ pub(crate) fn decision() -> Result<DecisionId, Refused> {
 
 /// 128 random bits.
 pub(crate) fn fresh() -> Result<Id, Refused> {
-    keys::random::bytes::<16>().map_err(keys_refused)
+    keys::random::bytes::<16>().map_err(Refused::from)
 }
 
 /// The first half of a digest.
@@ -371,18 +370,6 @@ pub(crate) fn first16(digest: &[u8; 32]) -> Id {
     let mut id = [0; 16];
     id.copy_from_slice(&digest[..16]);
     id
-}
-
-/// The code for a failure of the keys.
-pub(crate) fn keys_refused(error: KeysError) -> Refused {
-    match error {
-        KeysError::Destroyed => Code::KeyDestroyed.into(),
-        KeysError::WrongPassphrase => Code::WrongPassphrase.into(),
-        other => {
-            tracing::error!(error = %other, "a key or a row did not open");
-            Code::Internal.into()
-        }
-    }
 }
 
 /// A group as the keys count it: the same number.

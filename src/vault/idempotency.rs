@@ -13,8 +13,8 @@ use crate::model::ids::DecisionId;
 use crate::store::layout::RowKey;
 
 use super::call::{Answer, Call, Refused};
-use super::committer::{Expect, RowChange, refused};
-use super::core::{Core, first16, keys_refused};
+use super::committer::{Expect, RowChange};
+use super::core::{Core, first16};
 use super::rows::{FirstAnswer, pack, unpack};
 
 /// Seconds that a first answer is kept (API.md).
@@ -77,11 +77,11 @@ impl Held<'_> {
         match owner {
             Owner::Vault => {
                 value.extend_from_slice(&[0; 16]);
-                value.extend(core.hierarchy.seal_row(&self.key, &plain).map_err(keys_refused)?);
+                value.extend(core.hierarchy.seal_row(&self.key, &plain)?);
             }
             Owner::Subject(subject, keys) => {
                 value.extend_from_slice(*subject);
-                value.extend(keys.seal_row(&self.key, &plain).map_err(keys_refused)?);
+                value.extend(keys.seal_row(&self.key, &plain)?);
             }
         }
         let expect = if self.expired { Expect::Any } else { Expect::Absent };
@@ -111,17 +111,17 @@ pub(crate) fn begin_item<'a>(
     }
     let request = keys::digest::sha256(&[&idempotency.request]);
     let mut held = Held { in_flight, digest, key: RowKey::Idempotency(digest).bytes(), request, expired: false };
-    let Some(value) = core.store.row(&held.key).map_err(refused)? else { return Ok(Begun::First(held)) };
+    let Some(value) = core.store.row(&held.key)? else { return Ok(Begun::First(held)) };
     let (owner, expires, subject, sealed) = parts(&value).ok_or(Code::StoreUnavailable)?;
     if expires <= core.clock.now().as_second() {
         held.expired = true;
         return Ok(Begun::First(held));
     }
     let plain = if owner {
-        let keys = core.hierarchy.subject(&core.rows(), &subject).map_err(keys_refused)?.ok_or(Code::Erased)?;
-        keys.open_row(&held.key, sealed).map_err(keys_refused)?
+        let keys = core.hierarchy.subject(&core.rows(), &subject)?.ok_or(Code::Erased)?;
+        keys.open_row(&held.key, sealed)?
     } else {
-        core.hierarchy.open_row(&held.key, sealed).map_err(keys_refused)?
+        core.hierarchy.open_row(&held.key, sealed)?
     };
     let first: FirstAnswer = unpack(plain.bytes())?;
     if !keys::digest::same(&first.request, &held.request) {

@@ -29,8 +29,8 @@ impl Vault {
                 Ok(Answer { decision: Some(decision), body: Some(body.into_bytes()), ..Answer::default() })
             }
             OperateKeys::Seal {} => {
-                let ticket = core.trail.append(&[entry]).map_err(super::committer::trail_refused)?;
-                let _receipt = core.trail.durable(ticket).await.map_err(super::committer::trail_refused)?;
+                let ticket = core.trail.append(&[entry])?;
+                let _receipt = core.trail.durable(ticket).await?;
                 drop(opened);
                 self.seal().await;
                 Ok(Answer {

@@ -9,7 +9,6 @@ use crate::model::wire::LookupSubject;
 use crate::tenant::normalise;
 
 use super::call::{Answer, Call, Refused};
-use super::core::keys_refused;
 use super::lifecycle::Vault;
 
 impl Vault {
@@ -29,7 +28,7 @@ impl Vault {
             return Err(core.refuse(call, operation, Code::NotFound, None));
         };
         let tag = core.hierarchy.alias_tag(tenant.id().bytes(), kind.number(), &normal);
-        let found = core.hierarchy.alias(&core.rows(), &tag).map_err(keys_refused)?;
+        let found = core.hierarchy.alias(&core.rows(), &tag)?;
         let id = match found.as_slice() {
             [] => return Err(core.refuse(call, operation, Code::NotFound, None)),
             [one] => SubjectId::from_bytes(*one),

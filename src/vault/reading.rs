@@ -17,8 +17,7 @@ use crate::store::Row;
 use crate::store::layout::{Envelope, RecordHead, RowKey, prefix};
 
 use super::call::{Answer, Call, Refused};
-use super::committer::refused;
-use super::core::{Core, Known, Person, key_group, keys_refused};
+use super::core::{Core, Known, Person, key_group};
 use super::lifecycle::Vault;
 use super::records::{context, etag, label_context, whole, wrapped, wraps_of};
 use super::rows::{time, unpack};
@@ -138,7 +137,7 @@ impl Vault {
             let permit = admitted.permit(subject, key_group(record.group)?);
             let key = person.keys.record_key(&permit, one.id.bytes(), &wraps_of(&one.row)).map_err(closed)?;
             let bound = context(core, &person, one.id, &one.row, &one.label_digest)?;
-            let opened = key.decrypt(&permit, &bound, &one.row.envelope, Some(&record.fields)).map_err(keys_refused)?;
+            let opened = key.decrypt(&permit, &bound, &one.row.envelope, Some(&record.fields))?;
             open_object(&mut body, one);
             for (place, (number, plain)) in opened.iter().enumerate() {
                 if place > 0 {
@@ -169,7 +168,7 @@ impl Vault {
 
 /// A key that the guards saw alive and that is gone by now is the same as a row that does not open: see the tries above.
 fn closed(error: keys::KeysError) -> Refused {
-    match keys_refused(error) {
+    match Refused::from(error) {
         refused if refused.code == Code::KeyDestroyed => Code::Internal.into(),
         refused => refused,
     }
@@ -198,7 +197,7 @@ fn known(core: &Core, call: &Call, person: &Person, ask: &ReadRecords) -> Result
         return Ok((all, None));
     }
     if let Some(id) = ask.record {
-        let value = core.store.row(&RowKey::Record(subject, id).bytes()).map_err(refused)?;
+        let value = core.store.row(&RowKey::Record(subject, id).bytes())?;
         let one = value.map(|value| open_label(core, person, id, &value)).transpose()?;
         return Ok((Arc::new(one.into_iter().collect()), None));
     }
@@ -212,11 +211,11 @@ fn known(core: &Core, call: &Call, person: &Person, ask: &ReadRecords) -> Result
         }
     };
     let prefix = prefix::records(&subject);
-    let mut page = core.store.scan(&prefix, after.as_deref(), limit + 1).map_err(refused)?;
+    let mut page = core.store.scan(&prefix, after.as_deref(), limit + 1)?;
     let more = page.len() > limit;
     page.truncate(limit);
     let next = match page.last().filter(|_| more) {
-        Some((last, _)) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&context, last).map_err(keys_refused)?)),
+        Some((last, _)) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&context, last)?)),
         None => None,
     };
     Ok((Arc::new(open_labels(core, person, page)?), next))
@@ -224,7 +223,7 @@ fn known(core: &Core, call: &Call, person: &Person, ask: &ReadRecords) -> Result
 
 /// All records of a subject, if they are few and small.
 fn few(core: &Core, person: &Person) -> Result<Option<Vec<Known>>, Refused> {
-    let page = core.store.scan(&prefix::records(&person.id), None, FEW + 1).map_err(refused)?;
+    let page = core.store.scan(&prefix::records(&person.id), None, FEW + 1)?;
     let bytes: usize = page.iter().map(|(_, value)| value.len()).sum();
     let small = page.len() <= FEW && bytes <= SMALL && page.iter().all(|(_, value)| is_inline(value));
     if small { open_labels(core, person, page).map(Some) } else { Ok(None) }
@@ -245,7 +244,7 @@ fn open_labels(core: &Core, person: &Person, page: Vec<Row>) -> Result<Vec<Known
 
 fn open_label(core: &Core, person: &Person, id: RecordId, value: &[u8]) -> Result<Known, Refused> {
     let row = whole(core, &person.id, &id, value)?;
-    let plain = person.keys.open_row(&label_context(&person.id, &id), &row.label).map_err(keys_refused)?;
+    let plain = person.keys.open_row(&label_context(&person.id, &id), &row.label)?;
     Ok(Known { id, label: unpack(plain.bytes())?, label_digest: keys::digest::sha256(&[plain.bytes()]), row })
 }
 

@@ -15,8 +15,8 @@ use crate::store::layout::{self, Envelope, RecordHead, RecordRow, RowKey, Wrap, 
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
-use super::committer::{Change, Expect, RowChange, refused};
-use super::core::{Core, Person, fresh, key_group, key_groups, keys_refused};
+use super::committer::{Change, Expect, RowChange};
+use super::core::{Core, Person, fresh, key_group, key_groups};
 use super::erasure::sealing::{Shredding, Target};
 use super::idempotency::{self, Begun, Held, Owner};
 use super::lifecycle::{Opened, Vault};
@@ -133,12 +133,12 @@ impl Vault {
         };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
         let key = RowKey::Record(subject, id).bytes();
-        let Some(bytes) = core.store.row(&key).map_err(refused)? else {
+        let Some(bytes) = core.store.row(&key)? else {
             return Err(core.refuse(call, operation, Code::NotFound, Some(person.tag)));
         };
         let row = whole(core, &subject, &id, &bytes)?;
         let label_key = label_context(&subject, &id);
-        let label_bytes = person.keys.open_row(&label_key, &row.label).map_err(keys_refused)?;
+        let label_bytes = person.keys.open_row(&label_key, &row.label)?;
         let mut label: LabelRow = unpack(label_bytes.bytes())?;
         let wraps = wraps_of(&row);
         let record = RecordFacts { purposes: &label.purposes, groups: wrapped(&row), collected_at: time(label.collected_at) };
@@ -164,7 +164,7 @@ impl Vault {
         let again = |_| Refused { retry_after: Some(1), ..Code::Overloaded.into() };
         let record_key = person.keys.record_key(&permit, id.bytes(), &wraps).map_err(again)?;
         let old = context(core, &person, id, &row, &keys::digest::sha256(&[label_bytes.bytes()]))?;
-        let kept = record_key.decrypt(&permit, &old, &row.envelope, None).map_err(keys_refused)?;
+        let kept = record_key.decrypt(&permit, &old, &row.envelope, None)?;
         for (number, value) in &mut values {
             let Some(field) = tenant.field_numbered(*number).filter(|field| field.kind == Kind::Object) else { continue };
             let before = kept.iter().find(|(known, _)| known == number).map(|(_, plain)| plain.bytes());
@@ -191,12 +191,12 @@ impl Vault {
         let mut next = RecordRow {
             version: row.version + 1,
             updated_at: core.clock.now().as_microsecond(),
-            label: person.keys.seal_row(&label_key, &label_plain).map_err(keys_refused)?,
+            label: person.keys.seal_row(&label_key, &label_plain)?,
             envelope: Vec::new(),
             ..row.clone()
         };
         let new = context(core, &person, id, &next, &keys::digest::sha256(&[&label_plain]))?;
-        next.envelope = record_key.encrypt(&new, &fields).map_err(keys_refused)?;
+        next.envelope = record_key.encrypt(&new, &fields)?;
 
         let answer = Answer {
             decision: Some(done.decision),
@@ -206,10 +206,10 @@ impl Vault {
         };
         let mut change = Change { entries: vec![done], ..Change::default() };
         change.guard(&person);
-        for key in layout::keys_of(&subject, &id, &bytes).map_err(refused)?.into_iter().skip(1) {
+        for key in layout::keys_of(&subject, &id, &bytes)?.into_iter().skip(1) {
             change.rows.push(RowChange { key, expect: Expect::Any, value: None });
         }
-        let mut rows = layout::split(&subject, &id, &next).map_err(refused)?.into_iter();
+        let mut rows = layout::split(&subject, &id, &next)?.into_iter();
         if let Some((key, value)) = rows.next() {
             change.rows.push(RowChange { key, expect: Expect::Is(bytes), value: Some(value) });
         }
@@ -226,12 +226,12 @@ impl Vault {
         let core = &opened.core;
         let tenant = core.tenant(&call.caller)?;
         let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
-        let value = core.store.row(&RowKey::Record(subject, id).bytes()).map_err(refused)?;
+        let value = core.store.row(&RowKey::Record(subject, id).bytes())?;
         let row = value.as_deref().map(|value| whole(core, &subject, &id, value)).transpose()?;
         // ○ in the matrix: a writer deletes what it wrote itself.
         let own = match &row {
             Some(row) => {
-                let plain = person.keys.open_row(&label_context(&subject, &id), &row.label).map_err(keys_refused)?;
+                let plain = person.keys.open_row(&label_context(&subject, &id), &row.label)?;
                 unpack::<LabelRow>(plain.bytes())?.writer == *call.caller.id.bytes()
             }
             None => false,
@@ -405,7 +405,7 @@ async fn stored(field: &Field, value: &serde_json::value::RawValue) -> Result<Ve
     })
     .await
     .map_err(|_| Refused::from(Code::Internal))?
-    .map_err(keys_refused)
+    .map_err(Refused::from)
 }
 
 fn label_fields(tenant: &Tenant, numbers: impl Iterator<Item = u16>) -> Vec<LabelField> {
@@ -460,7 +460,7 @@ fn encrypt(
         return Err(Code::Stale.into());
     }
     let id = RecordId::from_bytes(fresh()?);
-    let (record_key, wraps) = person.keys.new_record_key(id.bytes(), draft.groups).map_err(keys_refused)?;
+    let (record_key, wraps) = person.keys.new_record_key(id.bytes(), draft.groups)?;
     let label = pack(&draft.label)?;
     let label_key = label_context(&person.id, &id);
     let mut row = RecordRow {
@@ -469,12 +469,12 @@ fn encrypt(
         groups: draft.groups.bits(),
         updated_at: core.clock.now().as_microsecond(),
         wraps: wraps_from(wraps)?,
-        label: person.keys.seal_row(&label_key, &label).map_err(keys_refused)?,
+        label: person.keys.seal_row(&label_key, &label)?,
         envelope: Vec::new(),
     };
     let context = context(core, person, id, &row, &keys::digest::sha256(&[&label]))?;
     let fields: Vec<(u16, &[u8])> = draft.values.iter().map(|(number, value)| (*number, value.as_slice())).collect();
-    row.envelope = record_key.encrypt(&context, &fields).map_err(keys_refused)?;
+    row.envelope = record_key.encrypt(&context, &fields)?;
 
     let mut entry = core.entry(call, Operation::WriteRecord, Outcome::Allowed)?;
     entry.tag = Some(person.tag);
@@ -489,7 +489,7 @@ fn encrypt(
     };
     let mut change = Change { entries: vec![entry], ..Change::default() };
     change.guard(person);
-    for (key, value) in layout::split(&person.id, &id, &row).map_err(refused)? {
+    for (key, value) in layout::split(&person.id, &id, &row)? {
         change.rows.push(RowChange { key, expect: Expect::Fresh, value: Some(value) });
     }
     if let Some(held) = held {
@@ -565,15 +565,15 @@ pub(crate) fn label_context(subject: &SubjectId, record: &RecordId) -> Vec<u8> {
 
 /// A record with its whole envelope, from its own row and its overflow rows.
 pub(crate) fn whole(core: &Core, subject: &SubjectId, record: &RecordId, value: &[u8]) -> Result<RecordRow, Refused> {
-    let head = RecordHead::parse(value).map_err(refused)?;
+    let head = RecordHead::parse(value)?;
     let pieces = match head.envelope {
         Envelope::Inline(_) => Vec::new(),
         Envelope::Chunks(chunks) => {
             let pieces = prefix::overflow_version(subject, record, head.version);
-            core.store.scan(&pieces, None, usize::from(chunks)).map_err(refused)?
+            core.store.scan(&pieces, None, usize::from(chunks))?
         }
     };
-    layout::join(subject, record, value, &pieces).map_err(refused)
+    layout::join(subject, record, value, &pieces).map_err(Refused::from)
 }
 
 /// A record's version for `If-Match`: a number, never a digest of what it holds.

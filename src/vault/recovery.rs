@@ -98,11 +98,11 @@ fn unfinished(core: &Core) -> Result<Vec<Found>, Refused> {
     let mut found = Vec::new();
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = core.store.scan(b"e", after.as_deref(), PAGE).map_err(super::committer::refused)?;
+        let page = core.store.scan(b"e", after.as_deref(), PAGE)?;
         let Some((last, _)) = page.last() else { return Ok(found) };
         after = Some(last.clone());
         for (key, value) in page {
-            let plain = core.hierarchy.open_row(&key, &value).map_err(super::core::keys_refused)?;
+            let plain = core.hierarchy.open_row(&key, &value)?;
             let row: ErasureRow = unpack(plain.bytes())?;
             if let (Some(RowKey::Erasure(id)), ErasureState::Unlinked | ErasureState::Propagated) =
                 (RowKey::parse(&key), row.state()?)

@@ -14,7 +14,7 @@ use crate::tenant::{Tenant, normalise};
 
 use super::call::{Answer, Call, Refused};
 use super::committer::{Change, Expect, RowChange};
-use super::core::{Core, Person, fresh, key_group, keys_refused};
+use super::core::{Core, Person, fresh, key_group};
 use super::idempotency::{self, Begun, Held, Owner};
 use super::lifecycle::Vault;
 use super::rows::{AliasRow, NoticeRow, SubjectRow, pack};
@@ -134,7 +134,7 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
         Some(group) => GroupSet::EMPTY.with(key_group(group)?),
         None => GroupSet::EMPTY,
     };
-    let subject = core.hierarchy.new_subject(*id.bytes(), groups).map_err(keys_refused)?;
+    let subject = core.hierarchy.new_subject(*id.bytes(), groups)?;
     let keys = subject.keys().clone();
     let now = core.clock.now();
     let row = SubjectRow {
@@ -151,7 +151,7 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
         erased_groups: 0,
     };
     let key = RowKey::Subject(id).bytes();
-    let sealed = keys.seal_row(&key, &pack(&row)?).map_err(keys_refused)?;
+    let sealed = keys.seal_row(&key, &pack(&row)?)?;
     let mut entry = core.entry(call, operation, Outcome::Allowed)?;
     entry.tag = Some(keys.tag(tenant.id().bytes()));
     let tag = keys.tag(&row.tenant);

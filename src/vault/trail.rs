@@ -12,7 +12,7 @@ use crate::model::wire::Page;
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
-use super::core::{Core, keys_refused};
+use super::core::Core;
 use super::erasure::load;
 use super::lifecycle::Vault;
 
@@ -81,7 +81,7 @@ impl Vault {
         let stop = end.min(at.saturating_add(MOST_LOOKED_AT));
         let mut events = Vec::with_capacity(limit);
         while at < stop && events.len() < limit {
-            let page = core.trail.entries(at, 500).map_err(super::committer::trail_refused)?;
+            let page = core.trail.entries(at, 500)?;
             if page.is_empty() {
                 break;
             }
@@ -96,7 +96,7 @@ impl Vault {
             }
         }
         let next_cursor = if at < end {
-            let sealed = core.hierarchy.seal_row(&context, &at.to_be_bytes()).map_err(keys_refused)?;
+            let sealed = core.hierarchy.seal_row(&context, &at.to_be_bytes())?;
             Some(BASE64_URL_SAFE_NO_PAD.encode(sealed))
         } else {
             None
@@ -124,10 +124,10 @@ impl Vault {
         let entry = core.entry(call, operation, Outcome::Allowed)?;
         let admitted = core.admit(&allowed, entry).await?;
         let text = |hashes: Vec<[u8; 32]>| hashes.iter().map(|hash| BASE64_STANDARD.encode(hash)).collect::<Vec<_>>();
-        let proof = |hashes: Result<Vec<[u8; 32]>, TrailError>| hashes.map(text).map_err(super::committer::trail_refused);
+        let proof = |hashes: Result<Vec<[u8; 32]>, TrailError>| hashes.map(text).map_err(Refused::from);
         let inclusion = query.leaf.map(|leaf| proof(core.trail.inclusion(leaf, size))).transpose()?;
         let consistency = query.from.map(|from| proof(core.trail.consistency(from, size))).transpose()?;
-        let note = core.trail.checkpoint(Some(size)).map_err(super::committer::trail_refused)?;
+        let note = core.trail.checkpoint(Some(size))?;
         let body = serde_json::json!({"size": size, "checkpoint": note, "inclusion": inclusion, "consistency": consistency});
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })

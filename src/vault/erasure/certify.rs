@@ -13,7 +13,7 @@ use crate::model::wire::{ErasureState, Scope};
 use crate::store::layout::RowKey;
 
 use super::super::call::Refused;
-use super::super::committer::{Draft, settle, trail_refused};
+use super::super::committer::{Draft, settle};
 use super::super::core::Core;
 use super::super::rows::ErasureRow;
 use super::selftest;
@@ -109,12 +109,12 @@ pub(super) fn proof(core: &Core, row: &ErasureRow) -> Result<String, Refused> {
     let decision = DecisionId::from_bytes(row.decision.ok_or(Code::Internal)?);
     let mut at = row.near;
     while at < row.near + FURTHEST {
-        let page = core.trail.entries(at, 64).map_err(trail_refused)?;
+        let page = core.trail.entries(at, 64)?;
         let Some((last, _)) = page.last() else { break };
         at = last + 1;
         let found = page.iter().find(|(_, entry)| entry.decision == decision && matches!(entry.note, Note::Certificate { .. }));
         if let Some((index, _)) = found {
-            return core.trail.proof(*index).map_err(trail_refused);
+            return core.trail.proof(*index).map_err(Refused::from);
         }
     }
     Err(Code::Internal.into())

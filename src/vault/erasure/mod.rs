@@ -13,8 +13,8 @@ use crate::policy::{Facts, Second};
 use crate::store::layout::RowKey;
 
 use super::call::{Answer, Call, Refused};
-use super::committer::{Change, Expect, RowChange, refused};
-use super::core::{Core, fresh, key_groups, keys_refused};
+use super::committer::{Change, Expect, RowChange};
+use super::core::{Core, fresh, key_groups};
 use super::idempotency::{self, Begun, Owner};
 use super::lifecycle::Vault;
 use super::rows::{ErasureRow, RecordRef, pack, time, unpack};
@@ -61,7 +61,7 @@ impl Vault {
         }
         for (place, record) in body.records.iter().enumerate() {
             let key = RowKey::Record(body.subject, *record).bytes();
-            if core.store.row(&key).map_err(refused)?.is_none() {
+            if core.store.row(&key)?.is_none() {
                 return Err(invalid(&format!("/records/{place}")));
             }
         }
@@ -134,7 +134,7 @@ impl Vault {
             Scope::Groups => Target::Groups { subject, groups: row.groups },
             Scope::Records => Target::Records { subject, records: row.records.iter().map(|record| record.id).collect() },
         };
-        let claim = keys::random::bytes::<32>().map_err(keys_refused)?;
+        let claim = keys::random::bytes::<32>()?;
         let claim = crate::auth::token_text(&claim).replacen(crate::auth::TOKEN_PREFIX, CLAIM_PREFIX, 1);
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(row.tag);
@@ -190,8 +190,8 @@ impl Vault {
         let mut entry = core.event(Operation::GetErasure.text(), Outcome::Allowed, crate::audit::Note::None)?;
         entry.tag = Some(row.tag);
         let decision = entry.decision;
-        let ticket = core.trail.append(&[entry]).map_err(super::committer::trail_refused)?;
-        let _receipt = core.trail.released(ticket, core.reads).await.map_err(super::committer::trail_refused)?;
+        let ticket = core.trail.append(&[entry])?;
+        let _receipt = core.trail.released(ticket, core.reads).await?;
         Ok(Answer { decision: Some(decision), body: Some(view(core, id, &row, None)?), ..Answer::default() })
     }
 }
@@ -202,15 +202,15 @@ const CLAIM_PREFIX: &str = "claim_";
 /// The stored bytes and the row of an erasure.
 pub(crate) fn load(core: &Core, id: ErasureId) -> Result<Option<(Vec<u8>, ErasureRow)>, Refused> {
     let key = RowKey::Erasure(id).bytes();
-    let Some(bytes) = core.store.row(&key).map_err(refused)? else { return Ok(None) };
-    let plain = core.hierarchy.open_row(&key, &bytes).map_err(keys_refused)?;
+    let Some(bytes) = core.store.row(&key)? else { return Ok(None) };
+    let plain = core.hierarchy.open_row(&key, &bytes)?;
     let row = unpack(plain.bytes())?;
     Ok(Some((bytes, row)))
 }
 
 /// The bytes that keep an erasure.
 pub(crate) fn seal(core: &Core, id: ErasureId, row: &ErasureRow) -> Result<Vec<u8>, Refused> {
-    core.hierarchy.seal_row(&RowKey::Erasure(id).bytes(), &pack(row)?).map_err(keys_refused)
+    core.hierarchy.seal_row(&RowKey::Erasure(id).bytes(), &pack(row)?).map_err(Refused::from)
 }
 
 fn view(core: &Core, id: ErasureId, row: &ErasureRow, claim_code: Option<String>) -> Result<Vec<u8>, Refused> {

@@ -22,8 +22,8 @@ use crate::store::Row;
 use crate::store::layout::{self, Meta, RecordHead, RecordRow, RowKey, Wrap, prefix};
 
 use super::super::call::Refused;
-use super::super::committer::{Draft, refused, settle};
-use super::super::core::{Core, key_groups, keys_refused};
+use super::super::committer::{Draft, settle};
+use super::super::core::{Core, key_groups};
 use super::super::records::{label_context, whole, wrapped};
 use super::super::rows::{CountRow, ErasureRow, LabelRow, SubjectRow, pack, unpack};
 use super::certify::{self, Before};
@@ -142,10 +142,10 @@ fn round(core: &Core, waiting: Vec<Shredding>) {
 
 fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<Vec<Row>, Refused> {
     let shreds: Vec<Shred> = planned.iter_mut().flat_map(|(_, plan)| std::mem::take(&mut plan.shreds)).collect();
-    let transition = core.hierarchy.begin(&core.rows(), &shreds).map_err(keys_refused)?;
+    let transition = core.hierarchy.begin(&core.rows(), &shreds)?;
     let mut replaced = Vec::with_capacity(transition.writes().len());
     for write in transition.writes() {
-        if let Some(old) = core.store.row(&write.key).map_err(refused)? {
+        if let Some(old) = core.store.row(&write.key)? {
             replaced.push((write.key.clone(), old));
         }
     }
@@ -162,7 +162,7 @@ fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<Vec<Row>
     if let Err(error) = sealed {
         tracing::error!(error = %error, "the old epoch's key could not be overwritten");
         (core.on_fatal)("overwriting the old epoch's key; the next start does it");
-        return Err(keys_refused(error));
+        return Err(error.into());
     }
     *core.epoch_since.write() = core.clock.now();
     Ok(replaced)
@@ -196,7 +196,7 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
         }
         if let Some(tombstone) = &plan.tombstone {
             let erased_at = core.clock.now().as_microsecond().to_be_bytes();
-            let sealed = core.hierarchy.seal_row(tombstone, &erased_at).map_err(keys_refused)?;
+            let sealed = core.hierarchy.seal_row(tombstone, &erased_at)?;
             draft.note(&mut entry, tombstone.clone(), false, Some(sealed))?;
         }
         if let Some(job) = &mut shredding.job {
@@ -227,7 +227,7 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
 /// A record's own row in its new form; its overflow rows stay as they are.
 fn put_record(draft: &mut Draft<'_>, entry: &mut Entry, key: &[u8], row: &RecordRow) -> Result<(), Refused> {
     let Some(RowKey::Record(subject, record)) = RowKey::parse(key) else { return Err(Code::Internal.into()) };
-    let rows = layout::split(&subject, &record, row).map_err(refused)?;
+    let rows = layout::split(&subject, &record, row)?;
     for (key, value) in rows {
         draft.note(entry, key, false, Some(value))?;
     }
@@ -236,20 +236,20 @@ fn put_record(draft: &mut Draft<'_>, entry: &mut Entry, key: &[u8], row: &Record
 
 fn rewrap(transition: &Transition, subject: &Id, record: &Id, renewed: &GroupSet, wrap: &mut Wrap) -> Result<(), Refused> {
     let Some(group) = Group::new(wrap.group).filter(|group| renewed.contains(*group)) else { return Ok(()) };
-    let bytes = transition.rewrap(subject, record, group, &wrap.bytes).map_err(keys_refused)?;
+    let bytes = transition.rewrap(subject, record, group, &wrap.bytes)?;
     wrap.bytes = bytes.try_into().map_err(|_| Code::Internal)?;
     Ok(())
 }
 
 fn plan(core: &Core, shredding: &Shredding) -> Result<Plan, Refused> {
     if let Some(job) = &shredding.job {
-        let current = core.store.row(&RowKey::Erasure(job.id).bytes()).map_err(refused)?;
+        let current = core.store.row(&RowKey::Erasure(job.id).bytes())?;
         if current.as_ref() != Some(&job.stored) {
             return Err(Code::StateConflict.into());
         }
     }
     let Some(subject) = shredding.subject() else { return Ok(Plan::default()) };
-    let Some(keys) = core.hierarchy.subject(&core.rows(), &subject).map_err(keys_refused)? else {
+    let Some(keys) = core.hierarchy.subject(&core.rows(), &subject)? else {
         return Err(Code::Erased.into());
     };
     let mut plan = Plan::default();
@@ -268,8 +268,8 @@ fn plan(core: &Core, shredding: &Shredding) -> Result<Plan, Refused> {
 fn everything(core: &Core, subject: &Id, keys: &keys::SubjectKeys, plan: &mut Plan) -> Result<(), Refused> {
     let id = SubjectId::from_bytes(*subject);
     let key = RowKey::Subject(id).bytes();
-    let sealed = core.store.row(&key).map_err(refused)?.ok_or(Code::Erased)?;
-    let row: SubjectRow = unpack(keys.open_row(&key, &sealed).map_err(keys_refused)?.bytes())?;
+    let sealed = core.store.row(&key)?.ok_or(Code::Erased)?;
+    let row: SubjectRow = unpack(keys.open_row(&key, &sealed)?.bytes())?;
     plan.shreds.push(Shred::Subject(*subject));
     plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, *subject)));
     plan.aliases = row.aliases.iter().map(|alias| alias.tag).collect();
@@ -291,10 +291,10 @@ fn some_groups(core: &Core, subject: &Id, keys: &keys::SubjectKeys, groups: Grou
     let dying = groups.intersection(keys.groups());
     plan.shreds.push(Shred::Groups(*subject, dying));
     let key = RowKey::Subject(id).bytes();
-    let sealed = core.store.row(&key).map_err(refused)?.ok_or(Code::Erased)?;
-    let mut row: SubjectRow = unpack(keys.open_row(&key, &sealed).map_err(keys_refused)?.bytes())?;
+    let sealed = core.store.row(&key)?.ok_or(Code::Erased)?;
+    let mut row: SubjectRow = unpack(keys.open_row(&key, &sealed)?.bytes())?;
     row.erased_groups |= groups.bits();
-    plan.state = Some((key.clone(), keys.seal_row(&key, &pack(&row)?).map_err(keys_refused)?));
+    plan.state = Some((key.clone(), keys.seal_row(&key, &pack(&row)?)?));
     each(core, &prefix::records(&id), |key, value| {
         let Some(RowKey::Record(_, record)) = RowKey::parse(key) else { return Ok(()) };
         let (row, wraps) = whole_row(core, &id, &record, value)?;
@@ -303,7 +303,7 @@ fn some_groups(core: &Core, subject: &Id, keys: &keys::SubjectKeys, groups: Grou
         }
         if wraps.without(dying).is_empty() {
             count(keys, &id, &record, value, &mut plan.counts)?;
-            plan.removed.extend(layout::keys_of(&id, &record, value).map_err(refused)?);
+            plan.removed.extend(layout::keys_of(&id, &record, value)?);
         } else {
             plan.narrowed.push((key.to_vec(), row, dying));
         }
@@ -317,11 +317,11 @@ fn some_records(core: &Core, subject: &Id, keys: &keys::SubjectKeys, records: &[
     for record in records {
         let record = RecordId::from_bytes(*record);
         // One that was deleted since the erasure was opened is gone already.
-        let Some(value) = core.store.row(&RowKey::Record(id, record).bytes()).map_err(refused)? else { continue };
+        let Some(value) = core.store.row(&RowKey::Record(id, record).bytes())? else { continue };
         let (_, wraps) = whole_row(core, &id, &record, &value)?;
         renewed = renewed.union(wraps);
         count(keys, &id, &record, &value, &mut plan.counts)?;
-        plan.removed.extend(layout::keys_of(&id, &record, &value).map_err(refused)?);
+        plan.removed.extend(layout::keys_of(&id, &record, &value)?);
     }
     plan.shreds.push(Shred::Renew(*subject, renewed.intersection(keys.groups())));
     each(core, &prefix::records(&id), |key, value| {
@@ -352,8 +352,8 @@ fn count(
     value: &[u8],
     counts: &mut BTreeMap<String, u64>,
 ) -> Result<(), Refused> {
-    let head = RecordHead::parse(value).map_err(refused)?;
-    let plain = keys.open_row(&label_context(subject, record), head.label).map_err(keys_refused)?;
+    let head = RecordHead::parse(value)?;
+    let plain = keys.open_row(&label_context(subject, record), head.label)?;
     let label: LabelRow = unpack(plain.bytes())?;
     for field in label.fields {
         *counts.entry(field.category).or_default() += 1;
@@ -365,7 +365,7 @@ fn count(
 fn each(core: &Core, prefix: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<(), Refused>) -> Result<(), Refused> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = core.store.scan(prefix, after.as_deref(), 500).map_err(refused)?;
+        let page = core.store.scan(prefix, after.as_deref(), 500)?;
         let Some((last, _)) = page.last() else { return Ok(()) };
         after = Some(last.clone());
         for (key, value) in &page {

@@ -7,8 +7,7 @@ use crate::model::wire::Scope;
 use crate::store::layout::{RecordHead, RowKey, prefix};
 
 use super::super::call::Refused;
-use super::super::committer::refused;
-use super::super::core::{Core, keys_refused};
+use super::super::core::Core;
 use super::super::rows::ErasureRow;
 use super::certify::Before;
 
@@ -19,8 +18,8 @@ pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<Self
         checks.push(Check { name: name.to_owned(), result: if closed { "closed" } else { "open" }.to_owned() });
     };
     if let Some(subject) = super::subject_of(row) {
-        let keys = core.hierarchy.subject(&core.rows(), subject.bytes()).map_err(keys_refused)?;
-        let rows = |prefix: &[u8]| core.store.scan(prefix, None, 1).map(|page| page.is_empty()).map_err(refused);
+        let keys = core.hierarchy.subject(&core.rows(), subject.bytes())?;
+        let rows = |prefix: &[u8]| core.store.scan(prefix, None, 1).map(|page| page.is_empty()).map_err(Refused::from);
         match row.scope()? {
             Scope::Subject => {
                 note("subject-keys", keys.is_none());
@@ -38,7 +37,7 @@ pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<Self
             Scope::Records => {
                 let mut empty = true;
                 for record in super::record_ids(row) {
-                    empty &= core.store.row(&RowKey::Record(subject, record).bytes()).map_err(refused)?.is_none();
+                    empty &= core.store.row(&RowKey::Record(subject, record).bytes())?.is_none();
                 }
                 note("rows", empty);
             }
@@ -54,7 +53,7 @@ pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<Self
         if let Some(subject) = super::subject_of(row).filter(|_| row.scope().is_ok_and(|scope| scope == Scope::Subject)) {
             let mut closed = true;
             for tag in &before.aliases {
-                closed &= !core.hierarchy.alias(&core.rows(), tag).map_err(keys_refused)?.contains(subject.bytes());
+                closed &= !core.hierarchy.alias(&core.rows(), tag)?.contains(subject.bytes());
             }
             note("aliases", closed);
         }
@@ -71,11 +70,11 @@ pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<Self
 fn no_wrap_of(core: &Core, row: &ErasureRow, subject: &crate::model::ids::SubjectId) -> Result<bool, Refused> {
     let mut after: Option<Vec<u8>> = None;
     loop {
-        let page = core.store.scan(&prefix::records(subject), after.as_deref(), 500).map_err(refused)?;
+        let page = core.store.scan(&prefix::records(subject), after.as_deref(), 500)?;
         let Some((last, _)) = page.last() else { return Ok(true) };
         after = Some(last.clone());
         for (_, value) in &page {
-            let head = RecordHead::parse(value).map_err(refused)?;
+            let head = RecordHead::parse(value)?;
             if head.wraps.iter().filter_map(|wrap| Group::new(wrap.group)).any(|group| row.groups & (1 << group.number()) != 0) {
                 return Ok(false);
             }
