@@ -1,13 +1,13 @@
 //! The trail: what the vault decided and did, in an order that cannot be changed unnoticed.
 //!
-//! - [`entry`] and [`codec`]: what an entry says, and its one canonical encoding.
-//! - [`segment`]: the files that entries are framed into. [`open`] and [`scan`]: what is recovered, and what is refused,
+//! - `entry` and `codec`: what an entry says, and its one canonical encoding.
+//! - `segment`: the files that entries are framed into. `open` and `scan`: what is recovered, and what is refused,
 //!   at start.
-//! - [`merkle`] and [`tiles`]: the RFC 6962 tree over the entries, kept in the shape of C2SP tlog-tiles.
-//! - [`trail`]: appending. [`flow`]: one sync for many waiters, and the [`Receipt`] that proves it. [`keeper`]: what is
-//!   done behind the requests: zeros ahead, tiles, checkpoints. [`read`]: entries, checkpoints and proofs for others.
-//! - [`note`], [`checkpoint`], [`proof`], [`certificate`]: what is signed, and how anybody checks it offline.
-//! - [`verify`] and [`rows`]: the walk over everything, and over the rows that the trail says must be there.
+//! - `merkle` and `tiles`: the RFC 6962 tree over the entries, kept in the shape of C2SP tlog-tiles.
+//! - `trail`: appending. `flow`: one sync for many waiters, and the [`Receipt`] that proves it. `keeper`: what is
+//!   done behind the requests: zeros ahead, tiles, checkpoints. `read`: entries, checkpoints and proofs for others.
+//! - `note`, `checkpoint`, `proof`, `certificate`: what is signed, and how anybody checks it offline.
+//! - `verify` and `rows`: the walk over everything, and over the rows that the trail says must be there.
 //!
 //! Formats: docs/FORMAT.md. Why segments of our own: docs/adr/0002-trail-segments.md.
 

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod arrows;
 #[cfg(test)]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "long runs print their seed and their figures")]
 mod crash;
 #[cfg(test)]
 #[path = "../crash/recorder.rs"]

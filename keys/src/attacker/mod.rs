@@ -180,11 +180,11 @@ impl<'a> Attack<'a> {
     fn begin(&mut self) {
         let Some(root) = open::root_key(self.held.root, self.held.passphrase) else { return };
         for slot in self.held.slots {
-            if let Some(key) = open::epoch_key(&root, slot) {
-                if !self.place_keys.contains(&((0xff, 0, 0), key)) {
-                    self.loot.epochs += 1;
-                    self.place_keys.push(((0xff, 0, 0), key));
-                }
+            if let Some(key) = open::epoch_key(&root, slot)
+                && !self.place_keys.contains(&((0xff, 0, 0), key))
+            {
+                self.loot.epochs += 1;
+                self.place_keys.push(((0xff, 0, 0), key));
             }
         }
     }
