@@ -95,7 +95,6 @@ fn an_explanation_agrees_with_what_the_real_call_does() {
 }
 
 #[test]
-#[ignore = "open: explainDecision does not know which groups of a subject were destroyed, and says yes"]
 fn an_explanation_knows_that_a_groups_key_was_destroyed() {
     let house = House::shared();
     let subject = house.ada();

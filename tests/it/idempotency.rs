@@ -190,7 +190,6 @@ fn a_refused_call_does_not_use_its_key_up() {
 }
 
 #[test]
-#[ignore = "open: the batch forms do not look at Idempotency-Key, so a repeated batch is written twice"]
 fn a_repeated_batch_is_not_written_twice() {
     let house = House::shared();
     let subject = house.ada();
