@@ -53,7 +53,8 @@ impl SubjectKeys {
 
     /// The tag by which the trail knows this subject: `HMAC-SHA256(tag key, "pv1/tag" ‖ tenant)[0..16]` (RFC 2104).
     ///
-    /// Once the tag key is destroyed nobody can tell whose tag it was.
+    /// Once the tag key is destroyed nobody can compute it for a subject any more. (Leftover rows still join it with the random
+    /// subject id: see docs/ERASURE.md.)
     pub fn tag(&self, tenant: &Id) -> [u8; 16] {
         index::subject_tag(&self.tag_key.key, tenant)
     }
