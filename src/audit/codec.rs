@@ -3,7 +3,7 @@
 //! ```text
 //!  0 version (1)   1 time, µs since 1970   2 decision 16 B   3 operation   4 caller 16 B?   5 token 16 B?   6 purpose?
 //!  7 tag 16 B?     8 outcome: 0 allowed | 2 done | 3 void | [guard or null, code]   9 fields [u16…]?   10 records?
-//! 11 policy       12 dropped, n × 32 B?   13 written, n × 32 B?   14 note [kind, …]?
+//! 11 policy       12 dropped, n × 32 B?   13 written, n × 32 B?   14 note [kind, …]?   15 batch?
 //! ```
 //! What is empty is left out. There is one encoding of an entry and the decoder takes no other, so that the bytes can be
 //! made again from the entry and hash to the same leaf.
@@ -51,6 +51,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) -> Result<(), BadEntry> {
         !entry.dropped.is_empty(),
         !entry.written.is_empty(),
         entry.note != Note::None,
+        entry.batch != 0,
     ]
     .into_iter()
     .filter(|there| *there)
@@ -100,6 +101,9 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) -> Result<(), BadEntry> {
         }
     }
     encode_note(&entry.note, &mut e)?;
+    if entry.batch != 0 {
+        e.u8(15)?.u64(entry.batch)?;
+    }
     if out.len() - start > LONGEST { Err(BadEntry) } else { Ok(()) }
 }
 
@@ -184,8 +188,25 @@ fn decode_loosely(bytes: &[u8]) -> Result<Entry, BadEntry> {
     let dropped = if next(&mut d, 12)? { hashes(&mut d)? } else { Vec::new() };
     let written = if next(&mut d, 13)? { hashes(&mut d)? } else { Vec::new() };
     let note = if next(&mut d, 14)? { decode_note(&mut d)? } else { Note::None };
+    let batch = if next(&mut d, 15)? { d.u64()? } else { 0 };
     must(members == 0 && d.position() == bytes.len())?;
-    Ok(Entry { at, decision, operation, caller, token, purpose, tag, outcome, fields, records, policy, dropped, written, note })
+    Ok(Entry {
+        at,
+        decision,
+        operation,
+        caller,
+        token,
+        purpose,
+        tag,
+        outcome,
+        fields,
+        records,
+        policy,
+        dropped,
+        written,
+        note,
+        batch,
+    })
 }
 
 fn decode_outcome(d: &mut Decoder<'_>) -> Result<Outcome, BadEntry> {

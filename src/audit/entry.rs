@@ -39,6 +39,8 @@ pub struct Entry {
     pub written: Vec<[u8; 32]>,
     /// What else it states.
     pub note: Note,
+    /// The number of the batch of rows that it announces; 0 where it announces none.
+    pub batch: u64,
 }
 
 /// What came of a request.
@@ -133,6 +135,7 @@ impl Entry {
             dropped: Vec::new(),
             written: Vec::new(),
             note: Note::None,
+            batch: 0,
         }
     }
 }

@@ -117,6 +117,10 @@ impl Registry {
     /// Keeps a caller; its tokens may do what it may do from now on, and no more.
     pub fn put_caller(&self, id: &CallerId, row: CallerRow) {
         let mut inner = self.inner.write();
+        // Two changes may come here in another order than they were committed in: the later one stays.
+        if inner.callers.get(id.bytes()).is_some_and(|known| known.version >= row.version) {
+            return;
+        }
         inner.callers.insert(*id.bytes(), row);
         inner.tokens_of(id).into_iter().for_each(|digest| inner.refresh(digest));
     }

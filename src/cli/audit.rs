@@ -76,6 +76,11 @@ impl Verify {
                 .remedy("keep a copy of the folder as it is, and compare with a backup and the witnesses' checkpoints")
                 .report(report));
         }
+        if report["lost"].as_array().is_some_and(|lost| !lost.is_empty()) {
+            return Err(Failure::unverified("the trail records that a part of it was lost")
+                .remedy("`lost` names the entries; compare with a backup and the witnesses' checkpoints")
+                .report(report));
+        }
         let entries = report["entries"].as_u64().unwrap_or_default();
         let rows = report["rows_checked"].as_u64().unwrap_or_default();
         out.result(&format!("The trail holds: {entries} entries, {rows} rows, every checkpoint."), &report);

@@ -38,13 +38,13 @@ impl Serve {
         let passphrase = self.passphrase.named()?;
         engine::harden();
         let running = engine::start(&self.dir, self.listen, passphrase.as_ref(), false)?;
+        let opened = passphrase.is_some();
+        // From here on the process has no use for it.
+        drop(passphrase);
         let url = format!("https://{}", running.address());
-        let state = if passphrase.is_some() { "open" } else { "sealed" };
-        let next = if passphrase.is_some() {
-            String::new()
-        } else {
-            format!("\nOpen it with:\n  oubliette unseal --dir {}", self.dir.display())
-        };
+        let state = if opened { "open" } else { "sealed" };
+        let next =
+            if opened { String::new() } else { format!("\nOpen it with:\n  oubliette unseal --dir {}", self.dir.display()) };
         out.result(
             &format!("The vault listens on {url}, {state}.\nCertificate (SHA-256): {}{next}", running.fingerprint()),
             &json!({ "url": url, "state": state, "fingerprint": running.fingerprint() }),

@@ -105,7 +105,7 @@ impl Edge {
         F: Future<Output = Result<Answer, Refused>> + Send + 'static,
     {
         let (mut parts, body) = request.into_parts();
-        let caller = match self.caller(&parts) {
+        let mut caller = match self.caller(route, &parts) {
             Ok(caller) => caller,
             Err(refused) => return self.without_caller(route, parts, body, refused).await,
         };
@@ -113,6 +113,10 @@ impl Edge {
         let query = Query::parse(parts.uri.query(), route.query)?;
         let places = places(&mut parts).await?;
         let (media, bytes) = self.body(route, &parts, body).await?;
+        if !bytes.is_empty() {
+            // The body may have taken its time: what was taken away meanwhile is taken away.
+            caller = self.caller(route, &parts)?;
+        }
         let call = asked::call(caller, &parts, &bytes)?;
         let most = self.limits.batch_items;
         let asked = Asked { vault: self.vault.clone(), call, query, places, media, body: bytes, most };
@@ -134,16 +138,19 @@ impl Edge {
     }
 
     /// Who asks. A failure counts against the address that it came from.
-    fn caller(&self, parts: &Parts) -> Result<Arc<Caller>, Refused> {
+    fn caller(&self, route: &Route, parts: &Parts) -> Result<Arc<Caller>, Refused> {
+        // A claim code stands for credentials where an erasure is looked at; it is counted there.
+        let claims = route.operation == Operation::GetErasure
+            && parts.headers.contains_key(VAULT_CLAIM)
+            && !parts.headers.contains_key(AUTHORIZATION);
         let caller = match asked::bearer(&parts.headers) {
             Some(token) => self.vault.authenticate(token),
             None if self.vault.is_sealed() => Err(Code::Sealed.into()),
             None => Err(Code::Unauthenticated.into()),
         };
         match caller {
-            // A claim code stands for credentials; it is counted where it is looked at. The count comes before the trail:
-            // nobody without credentials fills it faster than the limit allows.
-            Err(refused) if refused.code == Code::Unauthenticated && !parts.headers.contains_key(VAULT_CLAIM) => {
+            // The count comes before the trail: nobody without credentials fills it faster than the limit allows.
+            Err(refused) if refused.code == Code::Unauthenticated && !claims => {
                 self.failed(parts)?;
                 Err(self.vault.note_failed_credentials())
             }
@@ -160,14 +167,15 @@ impl Edge {
     async fn without_caller(&self, route: &Route, mut parts: Parts, body: Body, refused: Refused) -> Result<Answer, Refused> {
         match (route.operation, refused.code) {
             (Operation::GetErasure, Code::Unauthenticated) if !parts.headers.contains_key(AUTHORIZATION) => {
+                if !parts.headers.contains_key(VAULT_CLAIM) {
+                    return Err(refused);
+                }
+                // Every use of a claim code counts, right or wrong: a right one is needed now and then, not often.
+                self.failed(&parts)?;
                 let Some(claim) = asked::one(&parts.headers, &VAULT_CLAIM, 128)?.map(str::to_owned) else { return Err(refused) };
                 Query::parse(parts.uri.query(), route.query)?;
                 let erasure = asked::id(&places(&mut parts).await?, "erasure")?;
-                let outcome = self.vault.erasure_by_claim(erasure, &claim).await;
-                if matches!(&outcome, Err(refused) if matches!(refused.code, Code::NotFound | Code::Unauthenticated)) {
-                    self.failed(&parts)?;
-                }
-                outcome
+                self.vault.erasure_by_claim(erasure, &claim).await
             }
             (Operation::OperateKeys, Code::Sealed) => {
                 self.failed(&parts)?;

@@ -102,7 +102,7 @@ impl Vault {
         let operation = Operation::IssueToken;
         let opened = self.opened()?;
         let core = &opened.core;
-        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
+        let held = match idempotency::begin(core, &self.0.in_flight, call, operation)? {
             // The secret of the first answer is nowhere to be had again.
             Begun::Again(_) => return Err(Code::SecretShownOnce.into()),
             Begun::First(held) => Some(held),
@@ -124,11 +124,17 @@ impl Vault {
             let refused = core.refuse(call, operation, code, None);
             Err(Refused { pointer: Some(pointer.to_owned()), ..refused })
         };
-        let purposes = body.purposes.unwrap_or_else(|| owner.rights.purposes.clone());
+        let once = |mut names: Vec<String>| {
+            names.sort_unstable();
+            names.dedup();
+            names
+        };
+        let purposes = body.purposes.map_or_else(|| owner.rights.purposes.clone(), once);
+        let fields = body.fields.map(once);
         if purposes.iter().any(|purpose| !owner.rights.purposes.contains(purpose)) {
             return invalid(Code::InvalidBody, "/purposes");
         }
-        if body.fields.iter().flatten().any(|name| tenant.field(name).is_err()) {
+        if fields.iter().flatten().any(|name| tenant.field(name).is_err()) {
             return invalid(Code::FieldNotInCatalogue, "/fields");
         }
         let lifetime = body.lifetime_seconds.unwrap_or(DEFAULT_LIFETIME);
@@ -137,7 +143,7 @@ impl Vault {
         }
         let entry = core.entry(call, operation, Outcome::Allowed)?;
         let decision = entry.decision;
-        let (change, made) = make(core, entry, id, purposes, body.fields, lifetime)?;
+        let (change, made) = make(core, entry, id, purposes, fields, lifetime)?;
         let mut change = change;
         let answer = Answer { decision: Some(decision), made: true, body: Some(made.body), ..Answer::default() };
         if let Some(held) = held {

@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 
 use crate::audit::{Entry, Note, Outcome, row_hash};
 use crate::model::code::Code;
-use crate::store::Batch;
 use crate::store::layout::{CommitMark, RowKey};
+use crate::store::{Batch, MAX_VALUE};
 
 use super::call::Refused;
 use super::core::Core;
@@ -219,6 +219,9 @@ impl<'a> Draft<'a> {
 /// Whether a change may go in, given the rows and aliases of this moment.
 fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Vec<Id>>, change: &Change) -> Result<(), Refused> {
     for row in &change.rows {
+        if row.value.as_ref().is_some_and(|value| value.len() > MAX_VALUE) {
+            return Err(Code::TooLarge.into());
+        }
         let holds = match &row.expect {
             Expect::Fresh | Expect::Any => true,
             Expect::Absent => draft.row(&row.key)?.is_none(),
@@ -321,7 +324,7 @@ fn keep(core: &Core, mut draft: Draft<'_>, mut entries: Vec<Entry>, inserts: Ins
         }
         entries.push(tree);
     }
-    settle(core, &mut draft, &entries)?;
+    settle(core, &mut draft, entries)?;
     if let Some(staged) = staged {
         core.hierarchy.adopt(staged);
     }
@@ -329,11 +332,15 @@ fn keep(core: &Core, mut draft: Draft<'_>, mut entries: Vec<Entry>, inserts: Ins
 }
 
 /// Trail first, durable; then the batch, durable. Where the store refuses the batch, the entries are voided.
-pub(crate) fn settle(core: &Core, draft: &mut Draft<'_>, entries: &[Entry]) -> Result<(), Refused> {
-    let ticket = core.trail.append(entries)?;
+///
+/// A batch that the store could not keep as a whole (a row too large) is refused before anything is announced.
+pub(crate) fn settle(core: &Core, draft: &mut Draft<'_>, entries: Vec<Entry>) -> Result<(), Refused> {
+    let number = core.commits.load(Ordering::Relaxed) + 1;
+    let entries = split(entries, number);
+    let ticket = core.trail.append(&entries)?;
     let (first, count) = (ticket.first(), entries.len() as u64);
     let _receipt = core.trail.durable_blocking(ticket)?;
-    let mark = CommitMark { number: core.commits.fetch_add(1, Ordering::Relaxed) + 1, entries: first + count };
+    let mark = CommitMark { number, entries: first + count };
     draft.put(RowKey::Mark.bytes(), Some(mark.bytes()));
     if let Err(error) = core.store.commit(&draft.batch) {
         let voided = (first..first + count).collect();
@@ -343,5 +350,32 @@ pub(crate) fn settle(core: &Core, draft: &mut Draft<'_>, entries: &[Entry]) -> R
         }
         return Err(error.into());
     }
+    core.commits.store(number, Ordering::Relaxed);
     Ok(())
+}
+
+/// Row hashes in one entry at the most: an entry has at most 4 MiB.
+const MOST_HASHES: usize = 30_000;
+
+/// Numbers the entries that announce rows, and spreads the hashes of an operation with very many over several entries of
+/// the same decision.
+fn split(entries: Vec<Entry>, number: u64) -> Vec<Entry> {
+    let mut all = Vec::with_capacity(entries.len());
+    for mut entry in entries {
+        while entry.dropped.len() + entry.written.len() > MOST_HASHES {
+            let rest = entry.dropped.split_off(entry.dropped.len().min(MOST_HASHES));
+            let more = if rest.is_empty() {
+                let room = MOST_HASHES - entry.dropped.len();
+                entry.written.split_off(room.min(entry.written.len()))
+            } else {
+                std::mem::take(&mut entry.written)
+            };
+            let next = Entry { dropped: rest, written: more, note: Note::None, ..entry.clone() };
+            all.push(Entry { batch: number, ..entry });
+            entry = next;
+        }
+        let announces = !entry.dropped.is_empty() || !entry.written.is_empty();
+        all.push(Entry { batch: if announces { number } else { 0 }, ..entry });
+    }
+    all
 }

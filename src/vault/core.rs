@@ -40,6 +40,8 @@ pub(crate) struct Core {
     pub(crate) epoch_since: RwLock<jiff::Timestamp>,
     /// Batches committed since the store was made.
     pub(crate) commits: AtomicU64,
+    /// Turns for making password verifiers.
+    pub(crate) passwords: tokio::sync::Semaphore,
     /// Ends the process.
     pub(crate) on_fatal: OnFatal,
 }

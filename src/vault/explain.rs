@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::Outcome;
-use crate::model::caller::{Caller, Operation};
+use crate::model::caller::{Caller, Operation, Role};
 use crate::model::code::Code;
 use crate::model::ids::{CallerId, SubjectId};
 use crate::model::wire::ExplainDecision;
@@ -57,6 +57,11 @@ impl Vault {
             "vault" => None,
             _ => return Err(Refused::at(Code::InvalidBody, "/resource/type")),
         };
+        // Who may not know that the subject exists learns nothing about it here either.
+        let knows =
+            |role: &Role| [operation, Operation::GetSubject].into_iter().any(|known| roles::cell(known, *role) == Cell::Allowed);
+        let subject = subject.filter(|_| call.caller.roles.iter().any(knows));
+        let hidden = body.resource.r#type == "subject" && subject.is_none();
         let person = match subject {
             Some(id) => core.person(&tenant, id)?,
             None => None,
@@ -78,7 +83,7 @@ impl Vault {
         let facts = Facts {
             subject: about.as_ref(),
             // A dry run supposes that the target is the caller's own where only that would be allowed.
-            own: caller.roles.iter().any(|role| roles::cell(asked, *role) == Cell::Own),
+            own: !hidden && caller.roles.iter().any(|role| roles::cell(asked, *role) == Cell::Own),
             fields: &fields,
             key_groups: person.as_ref().map(|person| person.alive()).unwrap_or_default(),
             dead_groups: person.as_ref().map(|person| person.dead()).unwrap_or_default(),

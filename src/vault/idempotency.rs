@@ -8,8 +8,11 @@ use std::collections::HashSet;
 use keys::{Id, SubjectKeys};
 use parking_lot::Mutex;
 
+use crate::audit::Outcome;
+use crate::model::caller::Operation;
 use crate::model::code::Code;
-use crate::model::ids::DecisionId;
+use crate::model::ids::{DecisionId, SubjectId};
+use crate::policy::{Facts, Second, SubjectFacts, SubjectState};
 use crate::store::layout::RowKey;
 
 use super::call::{Answer, Call, Refused};
@@ -90,8 +93,13 @@ impl Held<'_> {
 }
 
 /// Looks whether the call was made before, and takes its key if not.
-pub(crate) fn begin<'a>(core: &Core, in_flight: &'a Mutex<HashSet<Id>>, call: &Call) -> Result<Begun<'a>, Refused> {
-    begin_item(core, in_flight, call, u64::MAX)
+pub(crate) fn begin<'a>(
+    core: &Core,
+    in_flight: &'a Mutex<HashSet<Id>>,
+    call: &Call,
+    operation: Operation,
+) -> Result<Begun<'a>, Refused> {
+    begin_item(core, in_flight, call, operation, u64::MAX)
 }
 
 /// The same for one item of a batch: each is kept for itself, so that a repetition carries out what the first call did not
@@ -100,6 +108,7 @@ pub(crate) fn begin_item<'a>(
     core: &Core,
     in_flight: &'a Mutex<HashSet<Id>>,
     call: &Call,
+    operation: Operation,
     item: u64,
 ) -> Result<Begun<'a>, Refused> {
     let Some(idempotency) = &call.idempotency else { return Ok(Begun::Plain) };
@@ -127,6 +136,7 @@ pub(crate) fn begin_item<'a>(
     if !keys::digest::same(&first.request, &held.request) {
         return Err(Code::IdempotencyMismatch.into());
     }
+    again(core, call, operation, owner.then_some(SubjectId::from_bytes(subject)))?;
     Ok(Begun::Again(Answer {
         decision: first.decision.map(DecisionId::from_bytes),
         made: first.made,
@@ -134,6 +144,25 @@ pub(crate) fn begin_item<'a>(
         body: first.body,
         location: first.location,
     }))
+}
+
+/// A repetition is decided and noted like the call: rights that were taken away since do not get the old answer.
+fn again(core: &Core, call: &Call, operation: Operation, subject: Option<SubjectId>) -> Result<(), Refused> {
+    let tenant = core.tenant(&call.caller)?;
+    let person = match subject {
+        Some(id) => core.person(&tenant, id)?,
+        None => None,
+    };
+    let unnamed = SubjectFacts { tenant: tenant.id(), class: "", state: SubjectState::Active, jurisdiction: "" };
+    let about = person.as_ref().map_or(unnamed, |person| person.facts());
+    // Ownership and the second person were judged when the answer was made, for this very caller.
+    let facts = Facts { subject: Some(&about), own: true, second: Second::Waived, ..core.facts(&tenant) };
+    let tag = person.as_ref().map(|person| person.tag);
+    core.decide(call, operation, &facts, tag)?;
+    let mut entry = core.entry(call, operation, Outcome::Allowed)?;
+    entry.tag = tag;
+    let _ticket = core.trail.append(&[entry])?;
+    Ok(())
 }
 
 fn parts(value: &[u8]) -> Option<(bool, i64, Id, &[u8])> {

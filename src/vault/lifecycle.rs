@@ -108,6 +108,11 @@ pub enum OpenError {
     /// Its layout is of another version.
     #[error("the store's layout has a version that this program does not know")]
     Format,
+    /// The store is older than the trail.
+    #[error(
+        "the store is older than the trail: batches that the trail announces, and that were acknowledged, are missing from it"
+    )]
+    RolledBack,
     /// An earlier `init` did not finish.
     #[error(
         "an earlier init did not finish here, or keys/root was lost: put keys/root back, or remove keys/ and data/ to begin anew"
@@ -354,6 +359,7 @@ impl Inner {
             people: People::new(self.config.cache_subjects),
             epoch_since: RwLock::new(epoch_since),
             commits: AtomicU64::new(mark.number),
+            passwords: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             on_fatal: self.config.on_fatal.clone(),
         };
         super::recovery::run(&core, mark.entries, &findings)?;

@@ -19,7 +19,7 @@ use crate::store::layout::{Envelope, RecordHead, RowKey, prefix};
 use super::call::{Answer, Call, Refused};
 use super::core::{Core, Known, Person, key_group};
 use super::lifecycle::Vault;
-use super::records::{context, etag, label_context, whole, wrapped, wraps_of};
+use super::records::{context, etag, known_numbers, label_context, whole, wrapped, wraps_of};
 use super::rows::{time, unpack};
 
 /// Records on a page unless told, and at most (API.md).
@@ -72,20 +72,7 @@ impl Vault {
         let core = &opened.core;
         let tenant = core.tenant(&call.caller)?;
         let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
-        let mut asked = Vec::with_capacity(ask.fields.len());
-        for name in &ask.fields {
-            match tenant.field(name) {
-                Ok(field) => asked.push(field.number),
-                Err(_) => return Err(core.refuse(call, operation, Code::FieldNotInCatalogue, Some(person.tag))),
-            }
-        }
-        let group_wanted = match &ask.group {
-            Some(name) => match tenant.group(name) {
-                Some(group) => Some(group),
-                None => return Err(core.refuse(call, operation, Code::MalformedRequest, Some(person.tag))),
-            },
-            None => None,
-        };
+        let asked = known_numbers(&tenant, ask.fields.iter());
         let about = person.facts();
         let facts = Facts {
             subject: Some(&about),
@@ -95,6 +82,16 @@ impl Vault {
             ..core.facts(&tenant)
         };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
+        if asked.len() != ask.fields.len() {
+            return Err(core.refuse(call, operation, Code::FieldNotInCatalogue, Some(person.tag)));
+        }
+        let group_wanted = match &ask.group {
+            Some(name) => match tenant.group(name) {
+                Some(group) => Some(group),
+                None => return Err(core.refuse(call, operation, Code::MalformedRequest, Some(person.tag))),
+            },
+            None => None,
+        };
 
         let (known, next) = known(core, call, &person, ask)?;
         if ask.record.is_some_and(|id| !known.iter().any(|one| one.id == id)) {

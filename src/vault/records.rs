@@ -42,7 +42,7 @@ impl Vault {
     pub async fn write_record(&self, call: &Call, subject: SubjectId, body: WriteRecord) -> Result<Answer, Refused> {
         let opened = self.opened()?;
         let core = &opened.core;
-        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
+        let held = match idempotency::begin(core, &self.0.in_flight, call, Operation::WriteRecord)? {
             Begun::Again(answer) => return Ok(answer),
             Begun::First(held) => Some(held),
             Begun::Plain => None,
@@ -72,7 +72,8 @@ impl Vault {
         let core = &opened.core;
         let mut drafts: Vec<Result<Item<'_>, Refused>> = Vec::with_capacity(items.len());
         for (place, item) in (0..).zip(items) {
-            let begun = item.and_then(|item| Ok((idempotency::begin_item(core, &self.0.in_flight, call, place)?, item)));
+            let begin = || idempotency::begin_item(core, &self.0.in_flight, call, Operation::WriteRecord, place);
+            let begun = item.and_then(|item| Ok((begin()?, item)));
             drafts.push(match begun {
                 Ok((Begun::Again(answer), _)) => Ok(Item::Again(answer)),
                 Ok((Begun::First(held), item)) => {
@@ -121,8 +122,7 @@ impl Vault {
         let core = &opened.core;
         let tenant = core.tenant(&call.caller)?;
         let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
-        let (gone, mut values) = changes(core, call, operation, &tenant, body.fields, Some(person.tag)).await?;
-        let asked: Vec<u16> = gone.iter().copied().chain(values.iter().map(|(number, _)| *number)).collect();
+        let asked = known_numbers(&tenant, body.fields.0.keys());
         let about = person.facts();
         let facts = Facts {
             subject: Some(&about),
@@ -132,6 +132,7 @@ impl Vault {
             ..core.facts(&tenant)
         };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
+        let (gone, mut values) = changes(core, call, operation, &tenant, body.fields, Some(person.tag)).await?;
         let key = RowKey::Record(subject, id).bytes();
         let Some(bytes) = core.store.row(&key)? else {
             return Err(core.refuse(call, operation, Code::NotFound, Some(person.tag)));
@@ -278,14 +279,8 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
         let refused = core.refuse(call, operation, code, Some(person.tag));
         Refused { pointer: Some(pointer), ..refused }
     };
-    if body.fields.0.is_empty() || body.fields.0.len() > MOST_FIELDS {
-        return Err(invalid(Code::InvalidBody, "/fields".into()));
-    }
-    let mut numbers = Vec::with_capacity(body.fields.0.len());
-    for name in body.fields.0.keys() {
-        let Ok(field) = tenant.field(name) else { return Err(invalid(Code::FieldNotInCatalogue, "/fields".into())) };
-        numbers.push(field.number);
-    }
+    // The decision comes before any other answer: who may not write learns nothing, not even that the body is wrong.
+    let numbers = known_numbers(&tenant, body.fields.0.keys());
     let about = person.facts();
     let facts = Facts {
         subject: Some(&about),
@@ -296,6 +291,12 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
     };
     let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
     let (fields, own_group) = (*allowed.fields(), allowed.group());
+    if body.fields.0.is_empty() || body.fields.0.len() > MOST_FIELDS {
+        return Err(invalid(Code::InvalidBody, "/fields".into()));
+    }
+    if numbers.len() != body.fields.0.len() {
+        return Err(invalid(Code::FieldNotInCatalogue, "/fields".into()));
+    }
     if !is_word(&body.kind) {
         return Err(invalid(Code::InvalidBody, "/kind".into()));
     }
@@ -356,6 +357,11 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
     Ok(Draft { tenant, subject, fields, groups, label, values })
 }
 
+/// The numbers of those names that the catalogue has.
+pub(crate) fn known_numbers<'a>(tenant: &Tenant, names: impl Iterator<Item = &'a String>) -> Vec<u16> {
+    names.filter_map(|name| tenant.field(name).ok()).map(|field| field.number).collect()
+}
+
 /// Checks each value by its field's type; gives the numbers that are null, and the others as they will be stored.
 async fn changes(
     core: &Core,
@@ -379,7 +385,7 @@ async fn changes(
             let refused = core.refuse(call, operation, code, tag);
             return Err(Refused { pointer: Some(format!("/fields/{}", field.name)), ..refused });
         }
-        values.push((field.number, stored(field, &value).await?));
+        values.push((field.number, stored(core, field, &value).await?));
     }
     values.sort_by_key(|(number, _)| *number);
     Ok((gone, values))
@@ -393,12 +399,14 @@ fn patched(before: Option<&[u8]>, patch: &[u8]) -> Result<Vec<u8>, Refused> {
 }
 
 /// A value as it is stored: its JSON text; for a secret, a verifier and nothing else.
-async fn stored(field: &Field, value: &serde_json::value::RawValue) -> Result<Vec<u8>, Refused> {
+async fn stored(core: &Core, field: &Field, value: &serde_json::value::RawValue) -> Result<Vec<u8>, Refused> {
     if field.kind != Kind::Secret {
         return Ok(value.get().as_bytes().to_vec());
     }
     let secret: String = serde_json::from_str(value.get()).map_err(|_| Code::FieldValueInvalid)?;
     let secret = keys::secret::SecretString::from(secret);
+    // Each takes 19 MiB while it runs: no more at once than there are processors.
+    let _turn = core.passwords.acquire().await.map_err(|_| Refused::from(Code::Sealed))?;
     tokio::task::spawn_blocking(move || {
         use keys::secret::ExposeSecret;
         keys::secret::password_verifier(secret.expose_secret().as_bytes())
@@ -440,13 +448,23 @@ async fn open_groups(opened: &Opened, drafts: impl Iterator<Item = &Draft>) -> R
     if wanted.is_empty() {
         return Ok(());
     }
-    let change = Change {
-        entries: vec![core.event("openGroups", Outcome::Done, crate::audit::Note::None)?],
-        touched: wanted.keys().copied().collect(),
-        groups: wanted.into_iter().collect(),
-        ..Change::default()
-    };
-    opened.committer.commit(change).await
+    let mut changes = Vec::with_capacity(wanted.len());
+    for (subject, groups) in wanted {
+        changes.push(Change {
+            entries: vec![core.event("openGroups", Outcome::Done, crate::audit::Note::None)?],
+            touched: vec![subject],
+            groups: vec![(subject, groups)],
+            ..Change::default()
+        });
+    }
+    // A subject that was erased meanwhile is refused alone; its writes find out by themselves.
+    for outcome in opened.committer.commit_many(changes).await {
+        match outcome {
+            Err(refused) if refused.code != Code::Erased => return Err(refused),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn encrypt(
@@ -588,7 +606,7 @@ fn view(tenant: &Tenant, id: RecordId, kind: &str, row: &RecordRow) -> Result<Ve
 }
 
 /// A word that may stand in a label: up to 64 letters, digits, dots, dashes and underscores.
-fn is_word(text: &str) -> bool {
+pub(crate) fn is_word(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 

@@ -68,12 +68,19 @@ fn void_unkept(core: &Core, mark: u64) -> Result<(), OpenError> {
             if let Note::Void { entries } = &entry.note {
                 already.extend(entries.iter().copied());
             }
-            if !entry.written.is_empty() || !entry.dropped.is_empty() {
-                voided.push(index);
+            if entry.batch != 0 {
+                voided.push((index, entry.batch));
             }
         }
     }
-    voided.retain(|index| !already.contains(index));
+    voided.retain(|(index, _)| !already.contains(index));
+    // The committer waits for each batch before it announces the next: a crash leaves one at the most. More than that, or
+    // another than the next, and the store is not the one that the trail went on with.
+    let next = core.commits.load(Ordering::Relaxed) + 1;
+    if voided.iter().any(|(_, batch)| *batch != next) {
+        return Err(OpenError::RolledBack);
+    }
+    let voided: Vec<u64> = voided.into_iter().map(|(index, _)| index).collect();
     if voided.is_empty() {
         return Ok(());
     }

@@ -17,6 +17,7 @@ use super::committer::{Change, Expect, RowChange};
 use super::core::{Core, Person, fresh, key_group};
 use super::idempotency::{self, Begun, Held, Owner};
 use super::lifecycle::Vault;
+use super::records::is_word;
 use super::rows::{AliasRow, NoticeRow, SubjectRow, pack};
 
 /// Aliases that one subject may have.
@@ -27,7 +28,7 @@ impl Vault {
     pub async fn create_subject(&self, call: &Call, body: CreateSubject) -> Result<Answer, Refused> {
         let opened = self.opened()?;
         let core = &opened.core;
-        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
+        let held = match idempotency::begin(core, &self.0.in_flight, call, Operation::CreateSubject)? {
             Begun::Again(answer) => return Ok(answer),
             Begun::First(held) => Some(held),
             Begun::Plain => None,
@@ -48,7 +49,7 @@ impl Vault {
         let mut held = Vec::new();
         let prepared = (0..).zip(items).map(|(place, item)| {
             let body = item?;
-            match idempotency::begin_item(core, &self.0.in_flight, call, place)? {
+            match idempotency::begin_item(core, &self.0.in_flight, call, Operation::CreateSubject, place)? {
                 Begun::Again(answer) => Ok((None, answer)),
                 Begun::Plain => prepare(core, call, body, None).map(|(change, answer)| (Some(change), answer)),
                 Begun::First(first) => {
@@ -104,6 +105,14 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
     }
     if !is_jurisdiction(&body.jurisdiction) {
         return Err(refuse("/jurisdiction"));
+    }
+    if body.region.as_ref().is_some_and(|region| !is_word(region)) {
+        return Err(refuse("/region"));
+    }
+    if let Some(notice) = &body.notice
+        && ![&notice.policy_version, &notice.language, &notice.channel].into_iter().all(|text| is_word(text))
+    {
+        return Err(refuse("/notice"));
     }
     if body.aliases.len() > MOST_ALIASES {
         return Err(refuse("/aliases"));

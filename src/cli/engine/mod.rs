@@ -269,6 +269,9 @@ impl From<OpenError> for Failure {
             OpenError::Keys(keys::KeysError::WrongPassphrase) => failure.remedy("try again with the right passphrase"),
             OpenError::Trail(_) => failure.remedy("`oubliette audit verify` names the first break"),
             OpenError::Foreign => failure.remedy("keys/ and data/ come from two vaults: put the right ones together"),
+            OpenError::RolledBack => failure.remedy(
+                "put back data/db and data/trail of one moment; a copy must be made while the vault is stopped. `oubliette audit verify` names what is missing",
+            ),
             OpenError::HalfMade => failure.remedy("nothing was touched"),
             OpenError::Format => failure.remedy("use the version of oubliette that made it, or a newer one"),
             OpenError::Keys(_) | OpenError::File(..) | OpenError::Tenant(_) => failure.remedy("see `oubliette doctor`"),

@@ -49,7 +49,7 @@ pub(crate) fn certify(core: &Core, id: ErasureId, mut row: ErasureRow, before: &
     row.records.clear();
     let mut draft = Draft::new(core);
     draft.note(&mut entry, RowKey::Erasure(id).bytes(), false, Some(super::seal(core, id, &row)?))?;
-    settle(core, &mut draft, &[entry])?;
+    settle(core, &mut draft, vec![entry])?;
     Ok(row)
 }
 

@@ -23,15 +23,17 @@ use sealing::{Shredding, Target};
 pub(crate) use certify::certify;
 
 /// Records that one erasure may name.
-const MOST_RECORDS: usize = 1_000;
+const MOST_RECORDS: usize = 250;
 
 impl Vault {
     /// openErasure. Nothing is destroyed yet: that is the second person's act.
-    pub async fn open_erasure(&self, call: &Call, body: OpenErasure) -> Result<Answer, Refused> {
+    pub async fn open_erasure(&self, call: &Call, mut body: OpenErasure) -> Result<Answer, Refused> {
+        body.records.sort_unstable();
+        body.records.dedup();
         let operation = Operation::OpenErasure;
         let opened = self.opened()?;
         let core = &opened.core;
-        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
+        let held = match idempotency::begin(core, &self.0.in_flight, call, operation)? {
             Begun::Again(answer) => return Ok(answer),
             Begun::First(held) => Some(held),
             Begun::Plain => None,
@@ -115,7 +117,7 @@ impl Vault {
         let operation = Operation::ApproveErasure;
         let opened = self.opened()?;
         let core = &opened.core;
-        let held = match idempotency::begin(core, &self.0.in_flight, call)? {
+        let held = match idempotency::begin(core, &self.0.in_flight, call, operation)? {
             Begun::Again(answer) => return Ok(answer),
             Begun::First(held) => Some(held),
             Begun::Plain => None,

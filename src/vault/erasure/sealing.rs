@@ -132,29 +132,29 @@ fn round(core: &Core, waiting: Vec<Shredding>) {
                 let _ = shredding.reply.send(outcome);
             }
         }
-        Err(refused) => {
+        Err(refused) if planned.len() == 1 => {
             for (shredding, _) in planned {
                 let _ = shredding.reply.send(Err(refused.clone()));
             }
         }
+        // One that cannot be carried out must not take the others with it: each for itself.
+        Err(_) => planned.into_iter().for_each(|(shredding, _)| round(core, vec![shredding])),
     }
 }
 
 fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<Vec<Row>, Refused> {
     let shreds: Vec<Shred> = planned.iter_mut().flat_map(|(_, plan)| std::mem::take(&mut plan.shreds)).collect();
     let transition = core.hierarchy.begin(&core.rows(), &shreds)?;
-    let mut replaced = Vec::with_capacity(transition.writes().len());
-    for write in transition.writes() {
-        if let Some(old) = core.store.row(&write.key)? {
-            replaced.push((write.key.clone(), old));
+    let unlinked = old_rows(core, &transition).and_then(|replaced| unlink(core, planned, &transition).map(|()| replaced));
+    let replaced = match unlinked {
+        Ok(replaced) => replaced,
+        Err(refused) => {
+            if let Err(error) = core.hierarchy.abandon(transition) {
+                tracing::error!(error = %error, "the unused epoch key could not be overwritten; the next start does it");
+            }
+            return Err(refused);
         }
-    }
-    if let Err(refused) = unlink(core, planned, &transition) {
-        if let Err(error) = core.hierarchy.abandon(transition) {
-            tracing::error!(error = %error, "the unused epoch key could not be overwritten; the next start does it");
-        }
-        return Err(refused);
-    }
+    };
     let subjects: Vec<Id> = planned.iter().filter_map(|(shredding, _)| shredding.subject()).collect();
     let sealed = core.hierarchy.finish(transition);
     // After finishing, so that nobody loads the old keys once more and takes them for the new ones.
@@ -166,6 +166,17 @@ fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<Vec<Row>
     }
     *core.epoch_since.write() = core.clock.now();
     Ok(replaced)
+}
+
+/// The rows that the transition replaces, for the self-test.
+fn old_rows(core: &Core, transition: &Transition) -> Result<Vec<Row>, Refused> {
+    let mut rows = Vec::with_capacity(transition.writes().len());
+    for write in transition.writes() {
+        if let Some(old) = core.store.row(&write.key)? {
+            rows.push((write.key.clone(), old));
+        }
+    }
+    Ok(rows)
 }
 
 /// Step 2: the entries and the batch.
@@ -221,7 +232,7 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
     let opened_at = core.clock.now().as_microsecond().to_be_bytes();
     draft.put(RowKey::Meta(Meta::EpochOpened).bytes(), Some(opened_at.to_vec()));
     entries.push(tree);
-    settle(core, &mut draft, &entries)
+    settle(core, &mut draft, entries)
 }
 
 /// A record's own row in its new form; its overflow rows stay as they are.
