@@ -379,3 +379,26 @@ fn split(entries: Vec<Entry>, number: u64) -> Vec<Entry> {
     }
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_operation_with_very_many_rows_is_announced_by_several_entries_that_hold_every_hash_once() {
+        let at = jiff::Timestamp::UNIX_EPOCH;
+        let id = crate::model::ids::DecisionId::from_bytes([1; 16]);
+        let hash = |n: usize| keys::digest::sha256(&[&n.to_be_bytes()]);
+        for (dropped, written) in [(0, 0), (1, 0), (MOST_HASHES, 1), (0, MOST_HASHES + 1), (2 * MOST_HASHES + 7, MOST_HASHES)] {
+            let mut entry = Entry::new(at, id, "writeRecord", Outcome::Done, "vault");
+            entry.dropped = (0..dropped).map(hash).collect();
+            entry.written = (dropped..dropped + written).map(hash).collect();
+            let entries = split(vec![entry.clone()], 7);
+            assert!(entries.iter().all(|one| one.dropped.len() + one.written.len() <= MOST_HASHES && one.decision == id));
+            assert!(entries.iter().all(|one| (one.batch == 7) == (dropped + written > 0)));
+            let all = |part: fn(&Entry) -> &Vec<[u8; 32]>| entries.iter().flat_map(|one| part(one).clone()).collect::<Vec<_>>();
+            assert_eq!(all(|one| &one.dropped), entry.dropped);
+            assert_eq!(all(|one| &one.written), entry.written);
+        }
+    }
+}

@@ -326,3 +326,54 @@ async fn the_trail_answers_for_every_row_after_all_kinds_of_change() {
     assert_eq!(report.first_break, None, "{report:?}");
     assert!(report.rows_checked > 10, "{report:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_older_than_its_trail_is_refused_and_not_voided_into_agreement() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    house.vault.close().await;
+    let dir = house.config.dir.clone();
+    drop(house.vault);
+    let copy = |from: &str, to: &str| {
+        std::fs::create_dir_all(dir.join(to)).unwrap();
+        for entry in std::fs::read_dir(dir.join(from)).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_type().unwrap().is_file() {
+                std::fs::copy(entry.path(), dir.join(to).join(entry.file_name())).unwrap();
+            }
+        }
+    };
+    copy("data/db", "before");
+    let vault = Vault::open(&house.config, house.clock.clone()).unwrap();
+    vault.unseal(&passphrase()).await.unwrap();
+    for _ in 0..2 {
+        let body = json!({"kind": "contact", "purposes": [], "fields": {"name": "Ada"}});
+        vault.write_record(&call(&house.writer, Some("a-account")), ada, from(body)).await.unwrap();
+    }
+    vault.close().await;
+    drop(vault);
+    copy("before", "data/db");
+    let vault = Vault::open(&house.config, house.clock.clone()).unwrap();
+    let refused = vault.unseal(&passphrase()).await;
+    assert!(matches!(refused, Err(super::UnsealError::Open(super::OpenError::RolledBack))), "{:?}", refused.err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_is_too_large_fails_alone() {
+    let house = House::new().await;
+    let long = "x".repeat(20_000);
+    let body = json!({"class": "consumer", "jurisdiction": "DE", "region": long});
+    let refused = house.vault.create_subject(&call(&house.writer, Some("a-account")), from(body)).await.err().unwrap();
+    assert_eq!((refused.code, refused.pointer.as_deref()), (Code::InvalidBody, Some("/region")));
+    // A label of many purposes that no row can hold is refused by itself, and the others of its batch are kept.
+    let ada = house.ada().await;
+    let many: Vec<String> = (0..2_000).map(|_| "a-account".to_owned()).collect();
+    let good = json!({"subject": ada.to_string(), "record": {"kind": "contact", "fields": {"name": "Ada"}}});
+    let bad = json!({"subject": ada.to_string(), "record": {"kind": "contact", "purposes": many, "fields": {"name": "Ada"}}});
+    let items = vec![Ok(from(good.clone())), Ok(from(bad)), Ok(from(good))];
+    let answers = house.vault.write_records(&call(&house.writer, Some("a-account")), items).await.unwrap();
+    let codes: Vec<Option<Code>> = answers.iter().map(|answer| answer.as_ref().err().map(|refused| refused.code)).collect();
+    assert_eq!(codes[0], None);
+    assert!(codes[1].is_some(), "{codes:?}");
+    assert_eq!(codes[2], None);
+}
