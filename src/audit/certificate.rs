@@ -57,7 +57,7 @@ pub struct Certificate {
     pub backups: Vec<Backup>,
     /// What was tried afterwards.
     pub self_test: SelfTest,
-    /// `hardware`, `kms`, `file` or `best-effort` (KEYS §4).
+    /// `hardware`, `kms`, `file` or `best-effort` (docs/ERASURE.md).
     pub assurance: String,
     /// Version of the policy that was in force.
     pub policy_version: String,

@@ -23,7 +23,7 @@ pub struct Entry {
     pub token: Option<TokenId>,
     /// The purpose, from the published policy: 1 to 128 visible ASCII characters.
     pub purpose: Option<String>,
-    /// The subject's tag (KEYS §2), which only the subject's tag key links to the person.
+    /// The subject's tag (docs/ERASURE.md), which only the subject's tag key links to the person.
     pub tag: Option<[u8; 16]>,
     /// What came of it.
     pub outcome: Outcome,

@@ -1,4 +1,4 @@
-//! The bodies of the API, as API.md has them: strict, so an unknown or repeated member is an error.
+//! The bodies of the API, as docs/API.md has them: strict, so an unknown or repeated member is an error.
 
 use std::collections::BTreeMap;
 
@@ -254,7 +254,7 @@ pub enum Cause {
     Unlawful,
 }
 
-/// States of an erasure, in their order (KEYS §4).
+/// States of an erasure, in their order (docs/ERASURE.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErasureState {

@@ -5,7 +5,7 @@
 //! answers. So the order on disk is always: trail first, rows second. A process that ends in between leaves trail
 //! entries whose rows never came; [`super::recovery`] voids them at the next start.
 //!
-//! Destroying keys is a work item of its own kind: all that are waiting share one epoch transition (KEYS §3).
+//! Destroying keys is a work item of its own kind: all that are waiting share one epoch transition (docs/ERASURE.md).
 
 use std::collections::HashMap;
 use std::sync::Arc;

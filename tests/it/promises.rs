@@ -1,4 +1,4 @@
-//! The promises of the published policy, each through the real HTTPS API (PROMISES, last column). Of p13 to p24 the part that
+//! The promises of the published policy, each through the real HTTPS API (each named by its number). Of p13 to p24 the part that
 //! rests on purpose and category.
 
 use std::io::{Read, Write};

@@ -61,7 +61,7 @@ fn folder(dir: &Path) -> Finding {
     }
 }
 
-/// Whether overwriting a slot in place destroys the old epoch key (KEYS.md §1 has the measurements).
+/// Whether overwriting a slot in place destroys the old epoch key (docs/ERASURE.md says how the file systems fare).
 pub(super) fn overwriting(dir: &Path) -> Finding {
     const CHECK: &str = "keyring";
     const REMEDY: &str = "keep keys/ on ext4 (data=ordered) or xfs: erasures here are certified as best effort";

@@ -1,4 +1,4 @@
-//! From approved to sealed, on the committer's thread: one epoch transition for everything that waits (KEYS §3).
+//! From approved to sealed, on the committer's thread: one epoch transition for everything that waits (docs/ERASURE.md).
 //!
 //! 1. The keyring gets the new epoch's key beside the old one's.
 //! 2. The trail gets the entries, durably; then one atomic batch removes rows and aliases, writes the re-keyed tree and
