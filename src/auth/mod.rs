@@ -196,4 +196,28 @@ mod tests {
         assert_ne!(token_text(&[1; 32]), token_text(&[2; 32]));
         assert!(!is_token("oub_short") && !is_token(&token_text(&[1; 32]).to_uppercase()) && !is_token(""));
     }
+
+    #[test]
+    fn an_older_change_of_a_caller_that_arrives_late_changes_nothing() {
+        let registry = Registry::default();
+        let id = CallerId::from_bytes([1; 16]);
+        let row = |version, suspended| CallerRow {
+            tenant: [2; 16],
+            rights: rows::Rights {
+                name: "desk".into(),
+                person: false,
+                roles: vec![1],
+                purposes: Vec::new(),
+                suspended,
+                trained_at: None,
+            },
+            proposal: None,
+            version,
+        };
+        registry.put_caller(&id, row(3, true));
+        registry.put_caller(&id, row(2, false));
+        assert!(registry.caller(&id).unwrap().rights.suspended);
+        registry.put_caller(&id, row(4, false));
+        assert!(!registry.caller(&id).unwrap().rights.suspended);
+    }
 }

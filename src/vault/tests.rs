@@ -377,3 +377,44 @@ async fn a_row_that_is_too_large_fails_alone() {
     assert!(codes[1].is_some(), "{codes:?}");
     assert_eq!(codes[2], None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repetition_is_refused_once_the_rights_behind_it_are_gone() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    let body = || from(json!({"kind": "contact", "fields": {"name": "Ada"}}));
+    let mut asked = call(&house.writer, Some("a-account"));
+    asked.idempotency = Some(super::call::Idempotency { key: "k1".into(), request: "POST\nrecord".into() });
+    let first = house.vault.write_record(&asked, ada, body()).await.unwrap();
+    let again = house.vault.write_record(&asked, ada, body()).await.unwrap();
+    assert_eq!(text(&first, "id"), text(&again, "id"));
+    let narrowed = |roles: &[Role], purposes: &[&str]| {
+        Arc::new(Caller {
+            roles: roles.iter().copied().collect(),
+            purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
+            ..(*house.writer).clone()
+        })
+    };
+    asked.caller = narrowed(&[Role::Writer], &[]);
+    assert_eq!(house.vault.write_record(&asked, ada, body()).await.err().unwrap().code, Code::PurposeNotGranted);
+    asked.caller = narrowed(&[Role::Reader], &["a-account"]);
+    assert_eq!(house.vault.write_record(&asked, ada, body()).await.err().unwrap().code, Code::RoleForbidden);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_may_not_ask_learns_nothing_from_a_wrong_field_or_an_empty_body() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    let auditor = Arc::new(Caller { roles: [Role::Auditor].into(), ..(*house.reader).clone() });
+    let nobody = SubjectId::from_bytes([9; 16]);
+    for subject in [ada, nobody] {
+        let asked = call(&auditor, Some("b-service"));
+        let ask = ReadRecords { fields: vec!["zzz".into()], ..ReadRecords::default() };
+        assert_eq!(house.vault.read_records(&asked, subject, ask).await.err().unwrap().code, Code::RoleForbidden);
+        let empty = from(json!({"kind": "contact", "fields": {}}));
+        assert_eq!(house.vault.write_record(&asked, subject, empty).await.err().unwrap().code, Code::RoleForbidden);
+        let patch = from(json!({"fields": {"zzz": 1}}));
+        let record = RecordId::from_bytes([8; 16]);
+        assert_eq!(house.vault.rectify_record(&asked, subject, record, patch).await.err().unwrap().code, Code::RoleForbidden);
+    }
+}
