@@ -46,8 +46,12 @@ pub struct Config {
     pub cache: CacheSection,
     /// How callers are made.
     pub callers: CallersSection,
+    /// What the vault does by itself when a time has come.
+    pub sweep: SweepSection,
     /// What is logged.
     pub log: LogSection,
+    /// Whose access tokens are taken beside the vault's own; none unless told.
+    pub oidc: Option<OidcSection>,
 }
 
 /// `[server]`
@@ -70,6 +74,63 @@ pub struct TlsSection {
     pub certificate: Option<PathBuf>,
     /// Private key in PEM; `DIR/tls/key.pem` unless told.
     pub key: Option<PathBuf>,
+    /// Authorities in PEM that may vouch for client certificates; without, none is asked for.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// `[oidc]`: the one issuer whose access tokens (RFC 9068) are taken.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OidcSection {
+    /// `iss`, to the letter.
+    pub issuer: String,
+    /// `aud` that names this vault.
+    pub audience: String,
+    /// Its keys as a JWK Set in a file; or
+    #[serde(default)]
+    pub jwks_file: Option<PathBuf>,
+    /// at an `https` address.
+    #[serde(default)]
+    pub jwks_url: Option<String>,
+    /// Certificates in PEM that may vouch for the address; the system's unless told.
+    #[serde(default)]
+    pub jwks_ca: Option<PathBuf>,
+    /// Seconds after which the keys are fetched again.
+    #[serde(default = "five_minutes")]
+    pub refresh_seconds: u32,
+    /// Seconds after which keys that could not be fetched again are trusted no more.
+    #[serde(default = "one_day")]
+    pub max_age_seconds: u32,
+    /// Values of `acr` that count as stronger authentication.
+    #[serde(default)]
+    pub step_up_acr: Vec<String>,
+    /// Seconds that it counts after `auth_time`.
+    #[serde(default = "five_minutes")]
+    pub step_up_seconds: u32,
+}
+
+const fn five_minutes() -> u32 {
+    300
+}
+
+const fn one_day() -> u32 {
+    86_400
+}
+
+impl OidcSection {
+    fn check(&self) -> Result<(), ConfigError> {
+        let address = self.jwks_url.as_ref();
+        if self.jwks_file.is_some() == address.is_some() || address.is_some_and(|url| !url.starts_with("https://")) {
+            return Err(ConfigError::Bounds("oidc.jwks_file or oidc.jwks_url", "given, one of them, the address with https"));
+        }
+        if self.issuer.is_empty() || self.audience.is_empty() {
+            return Err(ConfigError::Bounds("oidc.issuer and oidc.audience", "given"));
+        }
+        if self.max_age_seconds < self.refresh_seconds {
+            return Err(ConfigError::Bounds("oidc.max_age_seconds", "at least oidc.refresh_seconds"));
+        }
+        Ok(())
+    }
 }
 
 /// `[limits]`
@@ -106,6 +167,10 @@ pub struct LimitsSection {
     pub failures_per_second: u32,
     /// Failed credentials at once from one address.
     pub failures_burst: u32,
+    /// Different people that one token may read in an hour; 0 is no limit.
+    pub people_per_hour: usize,
+    /// Seconds that a step up counts.
+    pub step_up_seconds: u32,
 }
 
 /// `[trail]`
@@ -143,6 +208,14 @@ pub struct CacheSection {
 pub struct CallersSection {
     /// Whether a new caller needs a second security officer. Only a vault with a single operator turns it off.
     pub second_person: bool,
+}
+
+/// `[sweep]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SweepSection {
+    /// Seconds between two rounds that destroy what has ended; 0 is never.
+    pub every_seconds: u64,
 }
 
 /// `[log]`
@@ -204,6 +277,8 @@ impl Default for LimitsSection {
             caller_per_second: 20_000,
             failures_per_second: 20,
             failures_burst: 100,
+            people_per_hour: 10_000,
+            step_up_seconds: 300,
         }
     }
 }
@@ -211,6 +286,12 @@ impl Default for LimitsSection {
 impl Default for CacheSection {
     fn default() -> Self {
         Self { subjects: 65_536, bytes: 64 << 20 }
+    }
+}
+
+impl Default for SweepSection {
+    fn default() -> Self {
+        Self { every_seconds: 600 }
     }
 }
 
@@ -244,6 +325,7 @@ impl Config {
         }
         let config = Self::deserialize(table).map_err(malformed)?;
         config.limits.check()?;
+        config.oidc.as_ref().map_or(Ok(()), OidcSection::check)?;
         Ok(config)
     }
 
@@ -336,6 +418,20 @@ mod tests {
         assert!(parse("dir = '/elsewhere'\n", &[]).is_err());
         assert!(parse("", &[("OUBLIETTE_SERVER__LISSEN", "x")]).is_err());
         assert!(parse("server = 1\n", &[("OUBLIETTE_SERVER__LISTEN", "x")]).is_err());
+    }
+
+    #[test]
+    fn an_issuer_needs_its_name_the_vaults_and_one_safe_place_of_its_keys() {
+        let section = |rest: &str| parse(&format!("[oidc]\nissuer = 'https://i'\naudience = 'v'\n{rest}\n"), &[]);
+        assert_eq!(section("jwks_file = '/k'").unwrap().oidc.unwrap().refresh_seconds, 300);
+        assert!(section("jwks_url = 'https://i/keys'").is_ok());
+        assert!(section("").is_err());
+        assert!(section("jwks_url = 'http://i/keys'").is_err());
+        assert!(section("jwks_url = 'http://127.0.0.1/keys'").is_err());
+        assert!(section("jwks_file = '/k'\njwks_url = 'https://i/keys'").is_err());
+        assert!(section("jwks_file = '/k'\nmax_age_seconds = 1").is_err());
+        assert!(section("jwks_file = '/k'\nsecret = 'x'").is_err());
+        assert!(parse("[oidc]\naudience = 'v'\njwks_file = '/k'\n", &[]).is_err());
     }
 
     #[test]

@@ -7,13 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use divan::{Bencher, black_box};
 use jiff::{SignedDuration, Timestamp};
 use oubliette::audit::{Entry, Outcome, Trail};
-use oubliette::model::caller::{Caller, CallerKind, Operation, Role};
+use oubliette::model::caller::{Caller, Grounds, Operation, Role};
+use oubliette::model::field::FieldSet;
 use oubliette::model::ids::{CallerId, DecisionId, TenantId, TokenId};
 use oubliette::model::purpose::GroupSet;
+use oubliette::model::standing::{Consent, ConsentState, Standing};
 use oubliette::policy::{Ask, Facts, RecordFacts, SubjectFacts, SubjectState, decide};
 use oubliette::store::sled::{Settings, SledStore};
 use oubliette::store::{Batch, Store};
-use oubliette::tenant::Tenant;
+use oubliette::tenant::{Sources, Tenant};
 
 use crate::forest::directory;
 
@@ -23,26 +25,45 @@ fn now() -> Timestamp {
     "2026-11-23T10:00:00Z".parse().expect("a time")
 }
 
-/// All guards for a read of a record that is allowed.
+/// All guards for a read of five fields that rests on a consent, of a record, allowed.
 #[divan::bench]
 fn decide_a_read(bencher: Bencher<'_, '_>) {
     let tenant = Tenant::shipped(TENANT).expect("the shipped tenant");
     let caller = Caller {
-        id: CallerId::from_bytes([2; 16]),
-        name: "shop".to_owned(),
-        tenant: TENANT,
-        kind: CallerKind::Service,
         roles: BTreeSet::from([Role::Reader]),
-        token: TokenId::from_bytes([3; 16]),
-        purposes: BTreeSet::from(["b-service".to_owned()]),
-        fields: None,
+        purposes: BTreeSet::from(["c-survey".to_owned()]),
         expires_at: now() + SignedDuration::from_hours(24),
+        ..Caller::nobody(CallerId::from_bytes([2; 16]), TENANT)
     };
-    let subject = SubjectFacts { tenant: TENANT, class: "consumer", state: SubjectState::Active, jurisdiction: "DE" };
-    let purposes = ["a-account".to_owned(), "b-service".to_owned()];
+    let consent = Consent {
+        id: [3; 16],
+        purpose: "c-survey".to_owned(),
+        kind: "general".to_owned(),
+        state: ConsentState::Given,
+        at: now().as_microsecond(),
+        until: None,
+        policy_version: tenant.version().to_owned(),
+        categories: tenant.purpose("c-survey").expect("a purpose").categories.iter().cloned().collect(),
+        destroy_at: None,
+    };
+    let standing = Standing { consents: vec![consent], ..Standing::default() };
+    let bare = SubjectFacts::bare(&tenant, SubjectState::Active);
+    let subject = SubjectFacts { class: "consumer", jurisdiction: "DE", standing: &standing, ..bare };
+    let purposes = ["a-account".to_owned(), "c-marketing".to_owned()];
     let groups: GroupSet = tenant.groups_of(&purposes).expect("groups");
-    let record = RecordFacts { purposes: &purposes, groups, collected_at: now() };
-    let fields: Vec<u16> = ["name", "email"].iter().map(|name| tenant.field(name).expect("a field").number).collect();
+    let record = RecordFacts {
+        purposes: &purposes,
+        groups,
+        collected_at: now(),
+        fields: FieldSet::EMPTY,
+        id: None,
+        source: None,
+        session: false,
+    };
+    let fields: Vec<u16> = ["name", "email", "phone", "interests", "survey_answers"]
+        .iter()
+        .map(|name| tenant.field(name).expect("a field").number)
+        .collect();
     let facts = Facts {
         subject: Some(&subject),
         record: Some(&record),
@@ -51,9 +72,36 @@ fn decide_a_read(bencher: Bencher<'_, '_>) {
         trail: true,
         ..Facts::of(&tenant)
     };
-    let ask = Ask { caller: &caller, operation: Operation::ReadRecords, purpose: Some("b-service"), now: now() };
+    let ask = Ask {
+        caller: &caller,
+        operation: Operation::ReadRecords,
+        purpose: Some("c-survey"),
+        now: now(),
+        grounds: &Grounds::NONE,
+    };
     assert!(decide(&ask, &facts).is_ok(), "a refusal is cheaper, and not what is meant");
     bencher.bench(|| decide(black_box(&ask), black_box(&facts)).is_ok());
+}
+
+/// Reading a policy of 1,000 purposes more, each with a basis of its own in 50 jurisdictions.
+#[divan::bench(sample_count = 3, sample_size = 1)]
+fn read_a_large_policy(bencher: Bencher<'_, '_>) {
+    let mut purposes = Sources::SHIPPED.purposes.to_owned();
+    let mut rules = Sources::SHIPPED.rules.to_owned();
+    let codes: Vec<String> = (0..50_u8).map(|n| [b'A' + n / 26, b'A' + n % 26].into_iter().map(char::from).collect()).collect();
+    for n in 0..1_000 {
+        purposes += &format!(
+            "\n[[purpose]]\nid = \"p-{n}\"\ntitle = \"p\"\ndpv = [\"dpv:Purpose\"]\ngroup = \"contract\"\ncategories = [\"pd:Name\"]\n"
+        );
+        for code in &codes {
+            rules += &format!(
+                "\n[[basis]]\nid = \"p-{n}-{}\"\npurpose = \"p-{n}\"\nareas = [\"{code}\"]\nbasis = \"account\"\nterm = \"t\"\n",
+                code.to_lowercase()
+            );
+        }
+    }
+    let sources = Sources { purposes: &purposes, rules: &rules, ..Sources::SHIPPED };
+    bencher.bench(|| Tenant::read(TENANT, black_box(&sources)).expect("a policy").purposes().len());
 }
 
 fn trail(dir: &std::path::Path) -> Trail {

@@ -82,10 +82,10 @@ impl Vault {
         Ok(Work::Requests(Arc::new(subjects.iter().enumerate().map(write).collect())))
     }
 
-    /// The whole record of each of `subjects`, for a purpose that needs no consent.
+    /// The whole record of each of `subjects`, for a purpose that needs neither consent nor contract.
     pub(crate) fn reads(&self, subjects: &[String]) -> Result<Work, Failure> {
         let token = self.token("reader")?;
-        let read = |id: &String| request("GET", &format!("/v1/subjects/{id}/records"), &token, "b-service", "");
+        let read = |id: &String| request("GET", &format!("/v1/subjects/{id}/records"), &token, "a-account", "");
         Ok(Work::Requests(Arc::new(subjects.iter().map(read).collect())))
     }
 
@@ -94,7 +94,7 @@ impl Vault {
         let token = self.token("reader")?;
         let look = |n| {
             let body = format!(r#"{{"type":"email","value":"{}"}}"#, people::email(n));
-            request("POST", "/v1/subject-lookups", &token, "b-service", &body)
+            request("POST", "/v1/subject-lookups", &token, "a-account", &body)
         };
         Ok(Work::Requests(Arc::new((0..count).map(look).collect())))
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 fuzz_target!(|input: &[u8]| {
     let Some((kind, body)) = input.split_first() else { return };
-    match kind % 12 {
+    match kind % 16 {
         0 => check::<wire::CreateSubject>(body),
         1 => check::<wire::WriteRecord>(body),
         2 => check::<wire::RectifyRecord>(body),
@@ -21,7 +21,11 @@ fuzz_target!(|input: &[u8]| {
         8 => check::<wire::IssueToken>(body),
         9 => check::<wire::ExplainDecision>(body),
         10 => batch(body, Media::Json),
-        _ => batch(body, Media::Lines),
+        11 => batch(body, Media::Lines),
+        12 => check::<wire::QueryRecords>(body),
+        13 => check::<wire::VerifySecret>(body),
+        14 => check::<wire::StepUp>(body),
+        _ => check::<wire::RecordStats>(body),
     }
 });
 
@@ -35,8 +39,10 @@ fn check<T: serde::de::DeserializeOwned>(body: &[u8]) {
             for member in ["action", "context", "notice", "resource", "source"] {
                 assert!(!value[member].is_array(), "an array for an object");
             }
-            for alias in value["aliases"].as_array().into_iter().flatten() {
-                assert!(alias.is_object(), "an array for an object");
+            for list in ["aliases", "filters"] {
+                for one in value[list].as_array().into_iter().flatten() {
+                    assert!(one.is_object(), "an array for an object");
+                }
             }
         }
         Err(refused) => harmless(&refused),

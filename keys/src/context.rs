@@ -13,6 +13,10 @@ impl Group {
     /// The highest number of a group.
     pub const LAST: u8 = 31;
 
+    /// The group of holds. A held record's key is wrapped under it while the hold lasts, whatever groups the record was
+    /// written for, so it never stands among those that a record is bound to.
+    pub const HOLD: Self = Self(Self::LAST);
+
     /// The group of this number, if it is from 1 to 31.
     pub const fn new(number: u8) -> Option<Self> {
         if number >= 1 && number <= Self::LAST { Some(Self(number)) } else { None }

@@ -43,7 +43,7 @@ pub(crate) fn mac(key: &Secret32, parts: &[&[u8]]) -> [u8; 32] {
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes a key of any length")]
-fn mac_with(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+pub(crate) fn mac_with(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
     for part in parts {
         mac.update(part);

@@ -192,6 +192,27 @@ impl Hierarchy {
         wrap::unwrap_with(&self.system.row, &SYSTEM_ROW, &self.vault, ext, bytes)
     }
 
+    /// Seals a row of the statistics, under a key that no other row has. `ext` says what the row is.
+    ///
+    /// # Errors
+    /// [`KeysError::Random`].
+    pub fn seal_statistic(&self, ext: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeysError> {
+        wrap::wrap(&self.system.statistics, &SYSTEM_ROW, &self.vault, ext, plain)
+    }
+
+    /// Opens a row of the statistics that was sealed with the same `ext`.
+    ///
+    /// # Errors
+    /// [`KeysError::Damaged`].
+    pub fn open_statistic(&self, ext: &[u8], bytes: &[u8]) -> Result<Plaintext, KeysError> {
+        wrap::unwrap_with(&self.system.statistics, &SYSTEM_ROW, &self.vault, ext, bytes)
+    }
+
+    /// The digest by which a row of the statistics is found, under their own key.
+    pub fn statistic_digest(&self, parts: &[&[u8]]) -> [u8; 32] {
+        index::keyed_digest(&self.system.statistics, "statistic", parts)
+    }
+
     /// Signs for the trail (Ed25519, RFC 8032).
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.system.signer.sign(message)

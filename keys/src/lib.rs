@@ -27,7 +27,8 @@
 //!              │
 //!              ├ tree 1  aliases    entry = HMAC(index key of the kind, text), subject; place = HMAC(route key, that)
 //!              │
-//!              └ tree 2  system     index keys · route key · token key · row key (rows of the vault, W1 kind 5) · trail seed
+//!              └ tree 2  system     index keys · route key · token key · row key and statistics key (rows of the vault, W1 kind 5) ·
+//!                                         trail seed
 //! ```
 //!
 //! # The rules
@@ -63,7 +64,7 @@
 //! | `context`, `record` | R1: what a record is bound to, and its fields |
 //! | `permit` | the proof of a decision |
 //! | `subject` | the keys of one person |
-//! | `index`, `password`, `sign` | keyed digests; Argon2id verifiers; Ed25519 |
+//! | `index`, `password`, [`totp`], `sign` | keyed digests; Argon2id verifiers; one-time codes; Ed25519 |
 //! | [`root`], `strict` | the root key's file; files that are their owner's alone |
 //! | [`keyring`], `assurance` | the two slots that are overwritten; what that is worth on this file system |
 //! | `place`, `node`, `bucket`, `tree` | the trees: where a row lies, what is in it, the way down, splits |
@@ -100,7 +101,7 @@ mod staging;
 mod strict;
 mod subject;
 mod system;
-
+pub mod totp;
 mod transition;
 mod tree;
 #[cfg(test)]

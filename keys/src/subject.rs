@@ -124,6 +124,18 @@ impl SubjectKeys {
         Ok(self.record_key_of(key, record, Through::Writing(living)))
     }
 
+    /// The wrap of a record's key under the group of holds, made through any living group that the record has a wrap of. The key
+    /// itself does not come out.
+    ///
+    /// # Errors
+    /// `Destroyed` when no group of the record has a living key, or the subject has no key for holds; `Damaged` when the wrap
+    /// does not open; `Random`.
+    pub fn hold(&self, record: &Id, wraps: &[(Group, Vec<u8>)]) -> Result<Vec<u8>, KeysError> {
+        let living = self.groups();
+        let (group, wrap) = wraps.iter().find(|(group, _)| living.contains(*group)).ok_or(KeysError::Destroyed)?;
+        self.wrap_record_key(record, Group::HOLD, &self.open_record_key(record, *group, wrap)?)
+    }
+
     /// Fresh random keys for a new subject.
     pub(crate) fn fresh(instance: Instance, vault: Id, subject: Id, groups: GroupSet) -> Result<Self, KeysError> {
         let group_keys = groups.iter().map(|group| Entry::fresh(class_of(group), 0)).collect::<Result<_, _>>()?;

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! plaintext: count 2 | entries { use 2 | made in epoch 8 | key 32 }, sorted by use
-//! use: 1..=8 index key of an alias kind | 16 route key | 17 token key | 18 row key | 19 seed of the trail's signing key
+//! use: 1..=8 index key of an alias kind | 16 route key | 17 token key | 18 row key | 19 seed of the trail's signing key |
+//!      20 statistics key
 //! ```
 //!
 //! They are random, under no root key's derivation, so a rotation of the root key leaves every tag, digest and signature as it is.
@@ -18,6 +19,7 @@ const ROUTE: u16 = 16;
 const TOKEN: u16 = 17;
 const ROW: u16 = 18;
 const SEED: u16 = 19;
+const STATISTICS: u16 = 20;
 
 pub(crate) struct SystemEntry {
     usage: u16,
@@ -55,6 +57,8 @@ pub(crate) struct System {
     pub(crate) token: Secret32,
     /// Of the vault's own rows.
     pub(crate) row: Secret32,
+    /// Of the statistics, which no person's row and no other row of the vault is sealed under.
+    pub(crate) statistics: Secret32,
     /// Of the trail.
     pub(crate) signer: Signer,
 }
@@ -63,7 +67,7 @@ impl System {
     /// Fresh random keys, as a bucket to be written.
     pub(crate) fn fresh(epoch: u64) -> Result<Bucket<SystemEntry>, KeysError> {
         let mut bucket = Bucket::empty();
-        for usage in (1..=ALIAS_KINDS).chain([ROUTE, TOKEN, ROW, SEED]) {
+        for usage in (1..=ALIAS_KINDS).chain([ROUTE, TOKEN, ROW, SEED, STATISTICS]) {
             bucket.insert(SystemEntry { usage, made: epoch, key: Secret32::random()? });
         }
         Ok(bucket)
@@ -80,6 +84,7 @@ impl System {
             route: key(ROUTE)?,
             token: key(TOKEN)?,
             row: key(ROW)?,
+            statistics: key(STATISTICS)?,
             signer: Signer::from_seed(&key(SEED)?),
         })
     }

@@ -4,6 +4,7 @@
 //!  0 version (1)   1 time, µs since 1970   2 decision 16 B   3 operation   4 caller 16 B?   5 token 16 B?   6 purpose?
 //!  7 tag 16 B?     8 outcome: 0 allowed | 2 done | 3 void | [guard or null, code]   9 fields [u16…]?   10 records?
 //! 11 policy       12 dropped, n × 32 B?   13 written, n × 32 B?   14 note [kind, …]?   15 batch?
+//! 16 fields masked [u16…]?   17 fields of high sensitivity in clear [u16…]?
 //! ```
 //! What is empty is left out. There is one encoding of an entry and the decoder takes no other, so that the bytes can be
 //! made again from the entry and hash to the same leaf.
@@ -14,9 +15,9 @@ use std::convert::Infallible;
 use jiff::Timestamp;
 use minicbor::{Decoder, Encoder};
 
-use super::entry::{Entry, Note, Outcome};
+use super::entry::{Entry, Note, Obligations, Outcome};
 use crate::model::code::Code;
-use crate::model::ids::{CallerId, DecisionId, ErasureId, TokenId};
+use crate::model::ids::{CallerId, ConsentId, DecisionId, ErasureId, TokenId};
 
 /// The longest entry, in bytes. A larger operation is written as several entries.
 pub const LONGEST: usize = 4 * 1024 * 1024;
@@ -52,6 +53,8 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) -> Result<(), BadEntry> {
         !entry.written.is_empty(),
         entry.note != Note::None,
         entry.batch != 0,
+        !entry.obligations.masked.is_empty(),
+        !entry.obligations.clear.is_empty(),
     ]
     .into_iter()
     .filter(|there| *there)
@@ -85,12 +88,7 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) -> Result<(), BadEntry> {
             e.str(code.text())?
         }
     };
-    if !entry.fields.is_empty() {
-        e.u8(9)?.array(entry.fields.len() as u64)?;
-        for field in &entry.fields {
-            e.u16(*field)?;
-        }
-    }
+    encode_fields(9, &entry.fields, &mut e)?;
     if entry.records != 0 {
         e.u8(10)?.u32(entry.records)?;
     }
@@ -104,6 +102,8 @@ pub fn encode(entry: &Entry, out: &mut Vec<u8>) -> Result<(), BadEntry> {
     if entry.batch != 0 {
         e.u8(15)?.u64(entry.batch)?;
     }
+    encode_fields(16, &entry.obligations.masked, &mut e)?;
+    encode_fields(17, &entry.obligations.clear, &mut e)?;
     if out.len() - start > LONGEST { Err(BadEntry) } else { Ok(()) }
 }
 
@@ -116,6 +116,17 @@ pub fn decode(bytes: &[u8]) -> Result<Entry, BadEntry> {
     let mut again = Vec::with_capacity(bytes.len());
     encode(&entry, &mut again)?;
     if again == bytes { Ok(entry) } else { Err(BadEntry) }
+}
+
+fn encode_fields(key: u8, fields: &[u16], e: &mut Encoder<&mut Vec<u8>>) -> Result<(), BadEntry> {
+    if fields.is_empty() {
+        return Ok(());
+    }
+    e.u8(key)?.array(fields.len() as u64)?;
+    for field in fields {
+        e.u16(*field)?;
+    }
+    Ok(())
 }
 
 fn encode_note(note: &Note, e: &mut Encoder<&mut Vec<u8>>) -> Result<(), BadEntry> {
@@ -144,6 +155,9 @@ fn encode_note(note: &Note, e: &mut Encoder<&mut Vec<u8>>) -> Result<(), BadEntr
         }
         Note::TornTail { index, bytes } => {
             e.array(3)?.u8(6)?.u64(*index)?.u64(*bytes)?;
+        }
+        Note::Consent { consent, sha256 } => {
+            e.array(3)?.u8(7)?.bytes(consent.bytes())?.bytes(sha256)?;
         }
     }
     Ok(())
@@ -176,12 +190,7 @@ fn decode_loosely(bytes: &[u8]) -> Result<Entry, BadEntry> {
     let tag = if next(&mut d, 7)? { Some(fixed(&mut d)?) } else { None };
     must(next(&mut d, 8)?)?;
     let outcome = decode_outcome(&mut d)?;
-    let mut fields = Vec::new();
-    if next(&mut d, 9)? {
-        for _ in 0..d.array()?.ok_or(BadEntry)? {
-            fields.push(d.u16()?);
-        }
-    }
+    let fields = if next(&mut d, 9)? { numbers(&mut d)? } else { Vec::new() };
     let records = if next(&mut d, 10)? { d.u32()? } else { 0 };
     must(next(&mut d, 11)?)?;
     let policy = d.str()?.to_owned();
@@ -189,6 +198,8 @@ fn decode_loosely(bytes: &[u8]) -> Result<Entry, BadEntry> {
     let written = if next(&mut d, 13)? { hashes(&mut d)? } else { Vec::new() };
     let note = if next(&mut d, 14)? { decode_note(&mut d)? } else { Note::None };
     let batch = if next(&mut d, 15)? { d.u64()? } else { 0 };
+    let masked = if next(&mut d, 16)? { numbers(&mut d)? } else { Vec::new() };
+    let clear = if next(&mut d, 17)? { numbers(&mut d)? } else { Vec::new() };
     must(members == 0 && d.position() == bytes.len())?;
     Ok(Entry {
         at,
@@ -200,6 +211,7 @@ fn decode_loosely(bytes: &[u8]) -> Result<Entry, BadEntry> {
         tag,
         outcome,
         fields,
+        obligations: Obligations { masked, clear },
         records,
         policy,
         dropped,
@@ -248,6 +260,7 @@ fn decode_note(d: &mut Decoder<'_>) -> Result<Note, BadEntry> {
         (4, Some(3)) => Note::Checkpoint { size: d.u64()?, root: fixed(d)? },
         (5, Some(4)) => Note::LostTail { expected: d.u64()?, root: fixed(d)?, found: d.u64()? },
         (6, Some(3)) => Note::TornTail { index: d.u64()?, bytes: d.u64()? },
+        (7, Some(3)) => Note::Consent { consent: ConsentId::from_bytes(fixed(d)?), sha256: fixed(d)? },
         _ => return Err(BadEntry),
     };
     Ok(note)
@@ -255,6 +268,14 @@ fn decode_note(d: &mut Decoder<'_>) -> Result<Note, BadEntry> {
 
 fn fixed<const N: usize>(d: &mut Decoder<'_>) -> Result<[u8; N], BadEntry> {
     d.bytes()?.try_into().map_err(|_| BadEntry)
+}
+
+fn numbers(d: &mut Decoder<'_>) -> Result<Vec<u16>, BadEntry> {
+    let mut numbers = Vec::new();
+    for _ in 0..d.array()?.ok_or(BadEntry)? {
+        numbers.push(d.u16()?);
+    }
+    Ok(numbers)
 }
 
 fn hashes(d: &mut Decoder<'_>) -> Result<Vec<[u8; 32]>, BadEntry> {
@@ -293,6 +314,7 @@ pub(crate) mod tests {
         prop_oneof![
             Just(Note::None),
             (any::<[u8; 16]>(), hash()).prop_map(|(id, sha256)| Note::Certificate { erasure: ErasureId::from_bytes(id), sha256 }),
+            (any::<[u8; 16]>(), hash()).prop_map(|(id, sha256)| Note::Consent { consent: ConsentId::from_bytes(id), sha256 }),
             proptest::collection::vec(any::<u64>(), 0..40).prop_map(|entries| Note::Void { entries }),
             any::<[u64; 2]>().prop_map(|[closed, opened]| Note::Epoch { closed, opened }),
             (any::<u64>(), hash()).prop_map(|(size, root)| Note::Checkpoint { size, root }),
@@ -307,6 +329,7 @@ pub(crate) mod tests {
             (at, ids, operation, policy) in (any::<i32>(), any::<[[u8; 16]; 4]>(), names(), names()),
             (has, purpose, outcome) in (any::<[bool; 3]>(), proptest::option::of(names()), outcomes()),
             (fields, records) in (proptest::collection::vec(any::<u16>(), 0..30), any::<u32>()),
+            (masked, clear) in (proptest::collection::vec(any::<u16>(), 0..4), proptest::collection::vec(any::<u16>(), 0..4)),
             dropped in proptest::collection::vec(any::<[u8; 32]>(), 0..4),
             written in proptest::collection::vec(any::<[u8; 32]>(), 0..4),
             note in notes(),
@@ -316,6 +339,7 @@ pub(crate) mod tests {
                 token: has[1].then_some(TokenId::from_bytes(ids[2])),
                 tag: has[2].then_some(ids[3]),
                 purpose, fields, records, dropped, written, note,
+                obligations: Obligations { masked, clear },
                 ..Entry::new(
                     Timestamp::from_microsecond(i64::from(at) * 1_000_003).unwrap(),
                     DecisionId::from_bytes(ids[0]), operation, outcome, &policy,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use keys::digest::sha256;
 
 use crate::model::code::Code;
-use crate::model::ids::{CallerId, DecisionId, ErasureId, TokenId};
+use crate::model::ids::{CallerId, ConsentId, DecisionId, ErasureId, TokenId};
 
 /// One decision, deed or event.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub struct Entry {
     pub outcome: Outcome,
     /// Numbers of the fields that were released or written, without their values.
     pub fields: Vec<u16>,
+    /// Which of the fields of high sensitivity were released, and how.
+    pub obligations: Obligations,
     /// How many records were touched.
     pub records: u32,
     /// Version of the policy that decided: 1 to 128 visible ASCII characters.
@@ -41,6 +43,22 @@ pub struct Entry {
     pub note: Note,
     /// The number of the batch of rows that it announces; 0 where it announces none.
     pub batch: u64,
+}
+
+/// How fields of high sensitivity were released, by number: what the decision bound its release to (p10).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Obligations {
+    /// Behind their mask.
+    pub masked: Vec<u16>,
+    /// In clear text.
+    pub clear: Vec<u16>,
+}
+
+impl Obligations {
+    /// Whether no field of high sensitivity was among those released.
+    pub fn is_empty(&self) -> bool {
+        self.masked.is_empty() && self.clear.is_empty()
+    }
 }
 
 /// What came of a request.
@@ -72,6 +90,13 @@ pub enum Note {
         /// Of which erasure.
         erasure: ErasureId,
         /// SHA-256 of the certificate in RFC 8785 form.
+        sha256: [u8; 32],
+    },
+    /// A consent event was recorded, and its receipt made.
+    Consent {
+        /// Which event.
+        consent: ConsentId,
+        /// SHA-256 of the receipt in RFC 8785 form.
         sha256: [u8; 32],
     },
     /// The rows of these earlier entries never reached the store.
@@ -130,6 +155,7 @@ impl Entry {
             tag: None,
             outcome,
             fields: Vec::new(),
+            obligations: Obligations::default(),
             records: 0,
             policy: policy.to_owned(),
             dropped: Vec::new(),

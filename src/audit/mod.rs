@@ -6,7 +6,7 @@
 //! - `merkle` and `tiles`: the RFC 6962 tree over the entries, kept in the shape of C2SP tlog-tiles.
 //! - `trail`: appending. `flow`: one sync for many waiters, and the [`Receipt`] that proves it. `keeper`: what is
 //!   done behind the requests: zeros ahead, tiles, checkpoints. `read`: entries, checkpoints and proofs for others.
-//! - `note`, `checkpoint`, `proof`, `certificate`: what is signed, and how anybody checks it offline.
+//! - `note`, `checkpoint`, `proof`, `certificate`, `receipt`: what is signed, and how anybody checks it offline.
 //! - `verify` and `rows`: the walk over everything, and over the rows that the trail says must be there.
 //!
 //! Formats: docs/FORMAT.md. Why segments of our own: docs/adr/0002-trail-segments.md.
@@ -23,6 +23,7 @@ pub mod note;
 mod open;
 pub mod proof;
 mod read;
+pub mod receipt;
 mod rows;
 mod scan;
 pub mod segment;
@@ -39,7 +40,7 @@ mod tests;
 use std::io;
 
 pub use disk::{Disk, Faults};
-pub use entry::{Entry, Note, Outcome, row_hash};
+pub use entry::{Entry, Note, Obligations, Outcome, row_hash};
 pub use flow::{Mode, Receipt, Ticket};
 pub use open::{Findings, LostTail, TornTail};
 pub use trail::{Signer, Trail};

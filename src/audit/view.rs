@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::entry::{Entry, Note, Outcome};
-use crate::model::ids::{CallerId, DecisionId, ErasureId, TokenId};
+use super::entry::{Entry, Note, Obligations, Outcome};
+use crate::model::ids::{CallerId, ConsentId, DecisionId, ErasureId, TokenId};
 
 /// One entry, with nothing personal in it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,6 +39,9 @@ pub struct EventView {
     pub code: Option<&'static str>,
     /// Fields that were released or written.
     pub fields: FieldsView,
+    /// How fields of high sensitivity were released; absent where there were none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub obligations: Option<ObligationsView>,
     /// Records that were touched.
     pub records: u32,
     /// Version of the policy that decided.
@@ -57,6 +60,15 @@ pub struct FieldsView {
     pub numbers: Vec<u16>,
 }
 
+/// Fields of high sensitivity, by their numbers: behind their mask, and in clear text.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ObligationsView {
+    /// Behind their mask.
+    pub masked: Vec<u16>,
+    /// In clear text.
+    pub clear: Vec<u16>,
+}
+
 /// What else an entry states.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -66,6 +78,13 @@ pub enum NoteView {
         /// Of which erasure.
         erasure: ErasureId,
         /// SHA-256 of its RFC 8785 form, in hex.
+        sha256: String,
+    },
+    /// A consent event.
+    Consent {
+        /// Which.
+        consent: ConsentId,
+        /// SHA-256 of its receipt's RFC 8785 form, in hex.
         sha256: String,
     },
     /// Entries that are taken back.
@@ -127,10 +146,18 @@ impl EventView {
             guard,
             code,
             fields: FieldsView { count: entry.fields.len(), numbers: entry.fields.clone() },
+            obligations: ObligationsView::of(&entry.obligations),
             records: entry.records,
             policy_version: entry.policy.clone(),
             note: NoteView::of(&entry.note),
         }
+    }
+}
+
+impl ObligationsView {
+    fn of(obligations: &Obligations) -> Option<Self> {
+        let Obligations { masked, clear } = obligations.clone();
+        (!obligations.is_empty()).then_some(Self { masked, clear })
     }
 }
 
@@ -139,6 +166,7 @@ impl NoteView {
         Some(match note {
             Note::None => return None,
             Note::Certificate { erasure, sha256 } => Self::Certificate { erasure: *erasure, sha256: hex(sha256) },
+            Note::Consent { consent, sha256 } => Self::Consent { consent: *consent, sha256: hex(sha256) },
             Note::Void { entries } => Self::Void { entries: entries.clone() },
             Note::Epoch { closed, opened } => Self::Epoch { closed: *closed, opened: *opened },
             Note::Checkpoint { size, root } => Self::Checkpoint { size: *size, root: hex(root) },

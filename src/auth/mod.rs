@@ -1,17 +1,19 @@
 //! From credentials to a [`Caller`]: bearer tokens of 256 random bits, kept as keyed digests, gone the moment they are
-//! revoked. Every token of the vault is held in memory (a digest and a pointer), so a request costs one HMAC.
+//! revoked; and access tokens of the one issuer that is trusted. Every token of the vault is held in memory (a digest and a pointer), so a request costs one HMAC.
 
+pub mod jwt;
+pub mod oidc;
 pub mod rows;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use keys::{Hierarchy, Id};
 use parking_lot::RwLock;
 
-use crate::model::caller::Caller;
-use crate::model::ids::{CallerId, TenantId, TokenId};
+use crate::model::caller::{Caller, Operation, Role};
+use crate::model::ids::{CallerId, SubjectId, TokenId};
 use crate::store::layout::RowKey;
 use crate::store::{Store, StoreError};
 
@@ -47,7 +49,14 @@ struct Inner {
     tokens: HashMap<[u8; 32], TokenRow>,
     /// Those whose caller is not suspended, with what they may do now.
     live: HashMap<[u8; 32], Arc<Caller>>,
+    /// Whom the issuer's tokens stand for, by `issuer|sub`; none where two callers claim the same.
+    external: HashMap<String, Option<Id>>,
+    /// When tokens of persons that ended are let go of next, microseconds since 1970.
+    prune_at: i64,
 }
+
+/// Microseconds between two looks for tokens of persons that ended.
+const PRUNE: i64 = 60_000_000;
 
 impl Inner {
     /// Works out anew what a token may do.
@@ -56,18 +65,45 @@ impl Inner {
         let Some(row) = self.tokens.get(&digest) else { return };
         let Some(owner) = self.callers.get(&row.caller).filter(|owner| !owner.rights.suspended) else { return };
         let rights = &owner.rights;
-        let caller = Caller {
-            id: CallerId::from_bytes(row.caller),
-            name: rights.name.clone(),
-            tenant: TenantId::from_bytes(owner.tenant),
-            kind: rights.kind(),
-            roles: rights.roles(),
+        let mut caller = Caller {
             token: TokenId::from_bytes(row.id),
             purposes: row.purposes.iter().filter(|purpose| rights.purposes.contains(purpose)).cloned().collect(),
             fields: row.fields.clone().map(|fields| fields.into_iter().collect()),
+            actions: row.actions.as_ref().map(|actions| actions.iter().filter_map(|id| Operation::named(id)).collect()),
             expires_at: Timestamp::from_microsecond(row.expires_at).unwrap_or(Timestamp::UNIX_EPOCH),
+            subject: row.subject.map(SubjectId::from_bytes),
+            ..owner.caller(CallerId::from_bytes(row.caller))
         };
+        caller.region = caller.region.or_else(|| row.region.clone());
+        if caller.subject.is_some() {
+            // A person's own token is the person's, whatever else its portal may do.
+            if !caller.roles.contains(&Role::Subject) {
+                return;
+            }
+            caller.roles = BTreeSet::from([Role::Subject]);
+        }
         self.live.insert(digest, Arc::new(caller));
+    }
+
+    /// Works out anew whom the issuer's tokens stand for.
+    fn refresh_external(&mut self) {
+        self.external.clear();
+        for (id, row) in &self.callers {
+            if let Some(external) = &row.rights.external {
+                self.external.entry(external.clone()).and_modify(|claimed| *claimed = None).or_insert(Some(*id));
+            }
+        }
+    }
+
+    fn revoke_where(&mut self, ends: impl Fn(&TokenRow) -> bool) {
+        let Self { tokens, live, .. } = self;
+        tokens.retain(|digest, row| {
+            let ends = ends(row);
+            if ends {
+                live.remove(digest);
+            }
+            !ends
+        });
     }
 
     fn tokens_of(&self, id: &CallerId) -> Vec<[u8; 32]> {
@@ -93,6 +129,7 @@ impl Registry {
             inner.tokens.insert(digest, row);
             Ok(())
         })?;
+        inner.refresh_external();
         let digests: Vec<[u8; 32]> = inner.tokens.keys().copied().collect();
         digests.into_iter().for_each(|digest| inner.refresh(digest));
         *self.inner.write() = inner;
@@ -114,6 +151,13 @@ impl Registry {
         self.inner.read().callers.get(id.bytes()).cloned()
     }
 
+    /// The one caller that the issuer's `issuer|sub` stands for.
+    pub fn external(&self, external: &str) -> Option<(CallerId, CallerRow)> {
+        let inner = self.inner.read();
+        let id = (*inner.external.get(external)?)?;
+        Some((CallerId::from_bytes(id), inner.callers.get(&id)?.clone()))
+    }
+
     /// Keeps a caller; its tokens may do what it may do from now on, and no more.
     pub fn put_caller(&self, id: &CallerId, row: CallerRow) {
         let mut inner = self.inner.write();
@@ -122,19 +166,38 @@ impl Registry {
             return;
         }
         inner.callers.insert(*id.bytes(), row);
+        inner.refresh_external();
         inner.tokens_of(id).into_iter().for_each(|digest| inner.refresh(digest));
     }
 
     /// Lets a token in.
-    pub fn put_token(&self, digest: [u8; 32], row: TokenRow) {
+    pub fn put_token(&self, digest: [u8; 32], row: TokenRow, now: Timestamp) {
         let mut inner = self.inner.write();
+        let now = now.as_microsecond();
+        if now >= inner.prune_at {
+            inner.prune_at = now.saturating_add(PRUNE);
+            inner.revoke_where(|row| row.subject.is_some() && row.expires_at <= now);
+        }
         inner.tokens.insert(digest, row);
         inner.refresh(digest);
+    }
+
+    /// Stops the own tokens of a person who is gone.
+    pub fn forget_subject(&self, subject: &Id) {
+        self.inner.write().revoke_where(|row| row.subject.as_ref() == Some(subject));
     }
 
     /// The digests of a caller's tokens.
     pub fn tokens_of(&self, id: &CallerId) -> Vec<[u8; 32]> {
         self.inner.read().tokens_of(id)
+    }
+
+    /// Lets the person behind this token be known more surely until then. A change of the caller's rights ends it.
+    pub fn step_up(&self, token: &TokenId, until: Timestamp) -> bool {
+        let mut inner = self.inner.write();
+        let Some(caller) = inner.live.values_mut().find(|caller| caller.token == *token) else { return false };
+        *caller = Arc::new(Caller { stepped_up_until: Some(until), ..Caller::clone(caller) });
+        true
     }
 
     /// Stops tokens: the next request with one of them is refused.
@@ -210,9 +273,15 @@ mod tests {
                 purposes: Vec::new(),
                 suspended,
                 trained_at: None,
+                region: None,
+                source: None,
+                partner: None,
+                external: None,
+                certificate: None,
             },
             proposal: None,
             version,
+            revoked_at: None,
         };
         registry.put_caller(&id, row(3, true));
         registry.put_caller(&id, row(2, false));

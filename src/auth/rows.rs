@@ -2,9 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Span;
+use jiff::civil::Date;
 use minicbor::{Decode, Encode};
 
-use crate::model::caller::{CallerKind, Role};
+use crate::model::caller::{Caller, CallerKind, Role};
+use crate::model::ids::{CallerId, TenantId};
 use crate::model::wire::CallerState;
 
 /// A caller. Sealed under the vault's row key.
@@ -23,6 +26,28 @@ pub struct CallerRow {
     /// Counts its changes, from 1.
     #[n(3)]
     pub version: u64,
+    /// Access tokens of the trusted issuer count only when they were issued later than this: microseconds since 1970.
+    #[n(4)]
+    pub revoked_at: Option<i64>,
+}
+
+impl CallerRow {
+    /// Who it is and what it may do at the most, with credentials that ended long ago.
+    pub fn caller(&self, id: CallerId) -> Caller {
+        let rights = &self.rights;
+        Caller {
+            name: rights.name.clone(),
+            kind: rights.kind(),
+            roles: rights.roles(),
+            purposes: rights.purposes.iter().cloned().collect(),
+            region: rights.region.clone(),
+            source: rights.source.clone(),
+            partner: rights.partner.clone(),
+            certificate: rights.certificate.clone(),
+            trained_until: rights.trained_until(),
+            ..Caller::nobody(id, TenantId::from_bytes(self.tenant))
+        }
+    }
 }
 
 /// Rights that one security officer proposed and no other has confirmed.
@@ -59,9 +84,25 @@ pub struct Rights {
     /// When a person was last trained.
     #[n(5)]
     pub trained_at: Option<String>,
+    /// Where it works.
+    #[n(6)]
+    pub region: Option<String>,
+    /// The source system that it collects for.
+    #[n(7)]
+    pub source: Option<String>,
+    /// The registered partner that it works for.
+    #[n(8)]
+    pub partner: Option<String>,
+    /// Whose access tokens of the trusted issuer stand for it: `issuer|sub`.
+    #[n(9)]
+    pub external: Option<String>,
+    /// The client certificate that it must come with: `x5t#S256`.
+    #[n(10)]
+    pub certificate: Option<String>,
 }
 
-/// A token: its keyed digest is its row key, its secret is nowhere. Sealed under the vault's row key.
+/// A token: its keyed digest is its row key, its secret is nowhere. Sealed under the vault's row key. A person's own token
+/// has no row: it is held in memory alone, and ends with the process.
 #[derive(Encode, Decode, Clone)]
 #[cbor(map)]
 pub struct TokenRow {
@@ -80,7 +121,19 @@ pub struct TokenRow {
     /// Microseconds since 1970.
     #[n(4)]
     pub expires_at: i64,
+    /// The person whose own token it is; never stored.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub subject: Option<[u8; 16]>,
+    /// Ids of the operations that it is narrowed to.
+    #[n(6)]
+    pub actions: Option<Vec<String>>,
+    /// Where its bearer works, if the caller does not say.
+    #[n(7)]
+    pub region: Option<String>,
 }
+
+/// Years that a training counts.
+const TRAINING: i32 = 1;
 
 const ROLES: [Role; 10] = [
     Role::Writer,
@@ -102,6 +155,17 @@ impl Rights {
             || wanted.purposes.iter().any(|purpose| !self.purposes.contains(purpose))
             || (self.suspended && !wanted.suspended)
             || (self.person != wanted.person)
+            || (self.region != wanted.region)
+            || (self.source != wanted.source)
+            || (self.partner != wanted.partner)
+            || (wanted.external.is_some() && self.external != wanted.external)
+            || (self.certificate.is_some() && self.certificate != wanted.certificate)
+    }
+
+    /// The last day that the person's training counts: a year after it.
+    pub fn trained_until(&self) -> Option<Date> {
+        let trained: Date = self.trained_at.as_deref()?.parse().ok()?;
+        trained.checked_add(Span::new().years(TRAINING)).ok()
     }
 
     /// Its roles.

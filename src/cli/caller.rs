@@ -13,7 +13,8 @@ Examples:
   oubliette caller put --dir /srv/vault --token-file officer.token \\
       --name webshop --kind service --role writer --purpose a-account --purpose b-service
   oubliette caller put clr_… --dir /srv/vault --token-file officer.token \\
-      --name webshop --kind service --role writer --suspended --revoke-tokens";
+      --name webshop --kind service --role writer --suspended --revoke-tokens
+  oubliette caller factor clr_… --dir /srv/vault --token-file officer.token";
 
 /// Needs the token of a security officer. What gives somebody more is a proposal until another officer puts the same.
 #[derive(Debug, Args)]
@@ -26,7 +27,21 @@ pub(super) struct CallerCommand {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a caller, or say anew what one may do
-    Put(Put),
+    Put(Box<Put>),
+    /// Enrol a second factor of a person; the one before it stops working
+    Factor(Factor),
+}
+
+/// What the person's device shares with the vault; shown once.
+#[derive(Debug, Args)]
+pub(super) struct Factor {
+    /// The person's caller
+    #[arg(value_name = "CALLER")]
+    caller: String,
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    token: TokenFrom,
 }
 
 /// What a caller is and may do; all of it is replaced.
@@ -65,6 +80,24 @@ pub(super) struct Description {
     /// Purpose that its tokens may grant, such as a-account; may be repeated
     #[arg(long = "purpose", value_name = "PURPOSE")]
     purposes: Vec<String>,
+    /// Day of a person's last training
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    trained: Option<String>,
+    /// Region that it works in
+    #[arg(long)]
+    region: Option<String>,
+    /// Source system that it collects for
+    #[arg(long)]
+    source: Option<String>,
+    /// Registered partner that it works for
+    #[arg(long)]
+    partner: Option<String>,
+    /// Whose access tokens of the trusted issuer stand for it
+    #[arg(long, value_name = "ISSUER|SUB")]
+    external: Option<String>,
+    /// Thumbprint (x5t#S256) of the client certificate that it must come with
+    #[arg(long, value_name = "THUMBPRINT")]
+    certificate: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -75,7 +108,27 @@ enum Kind {
 
 impl CallerCommand {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
-        let Action::Put(put) = self.action;
+        match self.action {
+            Action::Put(put) => put.run(out),
+            Action::Factor(factor) => factor.run(out),
+        }
+    }
+}
+
+impl Factor {
+    fn run(self, out: Out) -> Result<(), Failure> {
+        let client = self.target.client(Some(self.token.needed()?))?;
+        let path = format!("/v1/callers/{}/factors", self.caller);
+        let reply = success(client.post(&path, &json!({})).send(), "enrol the factor")?;
+        let text = format!("Shown once, for an authenticator app:\n  {}", reply.text("uri"));
+        out.result(&text, &reply.body);
+        Ok(())
+    }
+}
+
+impl Put {
+    fn run(self, out: Out) -> Result<(), Failure> {
+        let put = self;
         let client = put.target.client(Some(put.token.needed()?))?;
         let path = format!("/v1/callers/{}", put.caller.as_deref().unwrap_or("new"));
         let state = if put.suspended { "suspended" } else { "active" };
@@ -100,7 +153,8 @@ impl Description {
         };
         json!({
             "name": self.name, "kind": kind, "roles": self.roles, "purposes": self.purposes,
-            "state": state, "revoke_tokens": revoke_tokens,
+            "state": state, "revoke_tokens": revoke_tokens, "trained_at": self.trained, "region": self.region,
+            "source": self.source, "partner": self.partner, "external": self.external, "certificate": self.certificate,
         })
     }
 }

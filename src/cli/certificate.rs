@@ -1,4 +1,4 @@
-//! `oubliette certificate`: checks a certificate of erasure with nothing but the vault's public key.
+//! `oubliette certificate`: checks a certificate of erasure, or the receipt of a consent, with nothing but the vault's public key.
 
 use std::path::PathBuf;
 
@@ -31,7 +31,7 @@ enum Action {
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 struct Verify {
-    /// The certificate file that `erase` kept, or the answer of getErasure
+    /// The certificate file that `erase` kept, or the answer of getErasure or getConsentReceipt
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The vault's public key
@@ -44,11 +44,16 @@ impl Certificate {
         let Action::Verify(verify) = self.action;
         let public = engine::public_key(&verify.key)?;
         let file = std::fs::read(&verify.file).map_err(|e| Failure::file("read", &verify.file, &e))?;
-        let report = engine::verify_certificate(&file, &public).map_err(|why| {
-            Failure::unverified(format!("the certificate does not hold: {why}"))
+        let (what, report) = if engine::is_receipt(&file) {
+            ("receipt", engine::verify_receipt(&file, &public))
+        } else {
+            ("certificate", engine::verify_certificate(&file, &public))
+        };
+        let report = report.map_err(|why| {
+            Failure::unverified(format!("the {what} does not hold: {why}"))
                 .remedy("ask the vault for it again, with its id and the claim code")
         })?;
-        out.result(&format!("The certificate holds.\n{report:#}"), &report);
+        out.result(&format!("The {what} holds.\n{report:#}"), &report);
         Ok(())
     }
 }

@@ -24,6 +24,7 @@ mod erase;
 mod folder;
 mod init;
 mod keys_command;
+mod policy;
 mod seal;
 mod serve;
 pub(crate) mod target;
@@ -72,6 +73,8 @@ enum Command {
     Audit(audit::Audit),
     /// Check a certificate of erasure, offline
     Certificate(certificate::Certificate),
+    /// Check the files of a policy, offline
+    Policy(policy::Policy),
     /// Look over a vault's folder and machine
     Doctor(doctor::Doctor),
 }
@@ -110,6 +113,7 @@ impl Command {
             Command::Keys(command) => command.run(out),
             Command::Audit(command) => command.run(out),
             Command::Certificate(command) => command.run(out),
+            Command::Policy(command) => command.run(out),
             Command::Doctor(command) => command.run(out),
         }
     }

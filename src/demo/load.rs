@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::mapping::{self, PURPOSES};
@@ -10,6 +11,7 @@ use super::person::Person;
 use crate::cli::client::{Client, Reply, problem_code};
 use crate::cli::failure::Failure;
 use crate::cli::target::{refused, success};
+use crate::model::time::Clock;
 
 /// People whose subjects go into one batch, and records into one batch: a few hundred KiB each.
 const PEOPLE_A_BATCH: usize = 250;
@@ -29,6 +31,8 @@ pub struct Loaded {
     pub known: usize,
     /// Problem code → how many items were refused with it.
     pub refused: BTreeMap<String, usize>,
+    /// Jurisdiction → what became of its people: `created`, `ward` (created with a guardian's consent), or the problem code.
+    pub outcomes: BTreeMap<String, BTreeMap<String, usize>>,
 }
 
 /// Loads `people` from the `done`-th on. `progress` hears how many are done after each batch, and may keep it.
@@ -39,7 +43,8 @@ pub fn load(
     done: usize,
     progress: &mut dyn FnMut(usize) -> Result<(), Failure>,
 ) -> Result<Loaded, Failure> {
-    let mut loader = Loader { writer, reader, ids: HashMap::new(), loaded: Loaded::default() };
+    let now = Clock::system().now();
+    let mut loader = Loader { writer, reader, now, ids: HashMap::new(), loaded: Loaded::default() };
     let mut count = done.min(people.len());
     for batch in people[count..].chunks(PEOPLE_A_BATCH) {
         loader.batch(batch)?;
@@ -52,6 +57,8 @@ pub fn load(
 struct Loader<'a> {
     writer: &'a Client,
     reader: &'a Client,
+    /// When this load began: the notices were shown then.
+    now: Timestamp,
     /// External id → subject id of everybody who was met.
     ids: HashMap<String, String>,
     loaded: Loaded,
@@ -70,6 +77,9 @@ impl Loader<'_> {
         let (wards, others): (Vec<_>, Vec<_>) = people.iter().partition(|person| person.guardian_external_id.is_some());
         let mut met = self.subjects(&others)?;
         met.extend(self.subjects(&wards)?);
+        for met in met.iter().filter(|met| met.is_new) {
+            self.standing(met)?;
+        }
         for purpose in PURPOSES {
             let mut items = Vec::new();
             for met in &met {
@@ -106,6 +116,21 @@ impl Loader<'_> {
         Ok(wanted)
     }
 
+    /// What a person's records rest on: the contract behind the orders, and what they agreed to.
+    fn standing(&mut self, met: &Met<'_>) -> Result<(), Failure> {
+        let writer = self.writer;
+        let path = |rest: &str| format!("/v1/subjects/{}/{rest}", met.id);
+        if let Some(body) = mapping::contract(met.person) {
+            let reply = patient(|| writer.put(&path("contracts/orders"), &body).send().map_err(Into::into))?;
+            self.note_reply(&reply);
+        }
+        for body in mapping::consents(met.person, self.now) {
+            let reply = patient(|| writer.post(&path("consents"), &body).send().map_err(Into::into))?;
+            self.note_reply(&reply);
+        }
+        Ok(())
+    }
+
     /// Makes the subjects, and finds those that an earlier, interrupted run made.
     fn subjects<'p>(&mut self, people: &[&'p Person]) -> Result<Vec<Met<'p>>, Failure> {
         if people.is_empty() {
@@ -117,11 +142,18 @@ impl Loader<'_> {
                 Some(external_id) => self.id(external_id)?,
                 None => None,
             };
-            bodies.push(mapping::subject(person, guardian.as_deref()));
+            bodies.push(mapping::subject(person, guardian.as_deref(), self.now));
         }
         let items = self.send("/v1/subjects:batch", "a-account", &bodies)?;
         let mut met = Vec::with_capacity(people.len());
         for (&person, item) in people.iter().zip(&items) {
+            let outcome = match item["status"].as_u64() {
+                Some(200..=299) if self.is_ward(person, item)? => "ward",
+                Some(200..=299) => "created",
+                _ => problem_code(&item["problem"]).unwrap_or("no problem document"),
+            };
+            let of_place = self.loaded.outcomes.entry(person.jurisdiction.clone()).or_default();
+            *of_place.entry(outcome.to_owned()).or_default() += 1;
             match (item["status"].as_u64(), item["id"].as_str()) {
                 (Some(200..=299), Some(id)) => {
                     self.loaded.subjects += 1;
@@ -162,6 +194,20 @@ impl Loader<'_> {
         match reply.body["items"].as_array() {
             Some(answers) if answers.len() == items.len() => Ok(answers.clone()),
             _ => Err(Failure::new("the vault answered a batch with another number of items")),
+        }
+    }
+
+    /// Whether somebody who has a guardian needed one.
+    fn is_ward(&self, person: &Person, item: &Value) -> Result<bool, Failure> {
+        let (Some(_), Some(id)) = (&person.guardian_external_id, item["id"].as_str()) else { return Ok(false) };
+        let path = format!("/v1/subjects/{id}");
+        let reply = patient(|| self.reader.get(&path).send().map_err(Into::into))?;
+        Ok(reply.body["minor"] == true)
+    }
+
+    fn note_reply(&mut self, reply: &Reply) {
+        if !reply.is_success() {
+            *self.loaded.refused.entry(reply.code().unwrap_or("no problem document").to_owned()).or_default() += 1;
         }
     }
 

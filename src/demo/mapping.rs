@@ -1,8 +1,9 @@
 //! What is stored of a person: one subject and its records, each under the purpose that it was collected for.
 
+use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::person::Person;
+use super::person::{Consents, Person};
 
 /// One record to be written, under the purpose of its call.
 pub(super) struct Record {
@@ -15,8 +16,8 @@ pub(super) struct Record {
 /// Purposes that the records of the demo are written under, in the order of writing.
 pub(super) const PURPOSES: [&str; 5] = ["a-account", "b-service", "b-care", "f-supplier", "k-security"];
 
-/// The body of createSubject.
-pub(super) fn subject(person: &Person, guardian: Option<&str>) -> Value {
+/// The body of createSubject. `now` is when the notice was shown and, of a ward, when the guardian agreed.
+pub(super) fn subject(person: &Person, guardian: Option<&str>, now: Timestamp) -> Value {
     let language = person.device.as_ref().map_or("en".into(), |device| device.language.replace('_', "-"));
     let mut body = json!({
         "class": person.class,
@@ -26,14 +27,34 @@ pub(super) fn subject(person: &Person, guardian: Option<&str>) -> Value {
             { "type": "email", "value": person.email },
             { "type": "external_id", "value": person.external_id },
         ],
-        "notice": {
-            "policy_version": "current", "language": language, "channel": "web", "shown_at": "2026-11-23T10:00:00Z",
-        },
+        "notice": notice(&language, now),
     });
     if let Some(guardian) = guardian {
         body["guardian"] = guardian.into();
+        body["guardian_consent"] = json!({ "method": "signed-form", "at": now });
     }
     body
+}
+
+/// What the person agreed to, as bodies of recordConsent. A ward's own word does not count.
+pub(super) fn consents(person: &Person, now: Timestamp) -> Vec<Value> {
+    if person.guardian_external_id.is_some() || person.class == "business-contact" {
+        return Vec::new();
+    }
+    let Consents { marketing, personalised_ads, error_reports } = &person.consents;
+    let given = [("c-marketing", marketing), ("e-ads", personalised_ads), ("i-errors", error_reports)];
+    let body = |purpose: &str| json!({ "purpose": purpose, "kind": "general", "state": "given", "notice": notice("en", now) });
+    given.into_iter().filter(|(_, agreed)| **agreed).map(|(purpose, _)| body(purpose)).collect()
+}
+
+/// The contract behind a person's orders, as the body of putContract: from the day of the first of them.
+pub(super) fn contract(person: &Person) -> Option<Value> {
+    let first = person.orders.iter().map(|order| order.placed).min()?;
+    Some(json!({ "state": "active", "from": first, "until": null }))
+}
+
+fn notice(language: &str, now: Timestamp) -> Value {
+    json!({ "policy_version": "current", "language": language, "channel": "web", "shown_at": now })
 }
 
 /// The bodies of writeRecord.
@@ -94,16 +115,23 @@ fn record(
 mod tests {
     use super::super::people;
     use super::*;
-    use crate::model::wire::{CreateSubject, WriteRecord};
+    use crate::model::wire::{CreateSubject, PutContract, RecordConsent, WriteRecord};
 
     #[test]
     fn every_body_is_one_that_the_api_takes() {
         for person in people(400, 11) {
             let guardian = "sub_00000000000000000000000000";
-            let body = subject(&person, person.guardian_external_id.as_deref().map(|_| guardian));
+            let body = subject(&person, person.guardian_external_id.as_deref().map(|_| guardian), Timestamp::UNIX_EPOCH);
             let taken: CreateSubject = serde_json::from_str(&body.to_string()).unwrap();
             assert_eq!(taken.guardian.is_some(), person.guardian_external_id.is_some());
+            assert_eq!(taken.guardian_consent.is_some(), taken.guardian.is_some());
             assert_eq!(taken.aliases.len(), 2);
+            for body in consents(&person, Timestamp::UNIX_EPOCH) {
+                let _taken: RecordConsent = serde_json::from_str(&body.to_string()).unwrap();
+            }
+            if let Some(body) = contract(&person) {
+                let _taken: PutContract = serde_json::from_str(&body.to_string()).unwrap();
+            }
             for record in records(&person) {
                 assert!(PURPOSES.contains(&record.purpose));
                 let taken: WriteRecord = serde_json::from_str(&record.body.to_string()).unwrap();

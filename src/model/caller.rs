@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::ids::{CallerId, TenantId, TokenId};
+use super::ids::{CallerId, SubjectId, TenantId, TokenId};
 
 /// The roles of API.md, one letter each in its matrix.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -43,6 +44,10 @@ macro_rules! operations {
         impl Operation {
             /// All of them, in API.md's order.
             pub const ALL: &'static [Operation] = &[$(Operation::$name,)+];
+            /// The operation of that id.
+            pub fn named(text: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|operation| operation.text() == text)
+            }
             /// The operation id.
             pub const fn text(self) -> &'static str {
                 match self { $(Operation::$name => $text,)+ }
@@ -59,17 +64,37 @@ operations! {
     ReadRecords = "readRecords";
     RectifyRecord = "rectifyRecord";
     DeleteRecord = "deleteRecord";
+    QueryRecords = "queryRecords";
+    VerifySecret = "verifySecret";
     ExplainDecision = "explainDecision";
+    RecordConsent = "recordConsent";
+    ListConsents = "listConsents";
+    GetConsentReceipt = "getConsentReceipt";
+    SetPreference = "setPreference";
     PutContract = "putContract";
+    RestrictSubject = "restrictSubject";
+    LiftRestriction = "liftRestriction";
+    OpenRequest = "openRequest";
+    GetRequest = "getRequest";
     OpenErasure = "openErasure";
     ApproveErasure = "approveErasure";
     GetErasure = "getErasure";
+    Disclose = "disclose";
+    ListDisclosures = "listDisclosures";
+    GetPolicyVersion = "getPolicyVersion";
+    PublishPolicy = "publishPolicy";
+    ReadConfig = "readConfig";
+    DraftConfig = "draftConfig";
+    SendNotice = "sendNotice";
     OperateKeys = "operateKeys";
     ListKeys = "listKeys";
     ListAuditEvents = "listAuditEvents";
     GetCheckpoint = "getCheckpoint";
     PutCaller = "putCaller";
     IssueToken = "issueToken";
+    StepUp = "stepUp";
+    RecordStats = "recordStats";
+    ReadStats = "readStats";
 }
 
 /// Whether a caller is a person (who needs training, and counts for the second person) or a service.
@@ -101,6 +126,66 @@ pub struct Caller {
     pub purposes: BTreeSet<String>,
     /// Field names that the token is narrowed to; `None` is no narrowing.
     pub fields: Option<BTreeSet<String>>,
+    /// Operations that the token is narrowed to (RFC 9396 `actions`); `None` is no narrowing.
+    pub actions: Option<BTreeSet<Operation>>,
+    /// The certificate that the credentials work with alone (RFC 8705): `x5t#S256`, SHA-256 in base64url.
+    pub certificate: Option<String>,
     /// When the token ends.
     pub expires_at: Timestamp,
+    /// Where the caller works: data goes there when it reads; `None` is where the data lies.
+    pub region: Option<String>,
+    /// The source system that it collects for (p30).
+    pub source: Option<String>,
+    /// The registered partner that it works for.
+    pub partner: Option<String>,
+    /// The person whose own token this is.
+    pub subject: Option<SubjectId>,
+    /// The last day of a person's training; `None` is never trained.
+    pub trained_until: Option<Date>,
+    /// Until when the person behind it is known more surely than by the token alone.
+    pub stepped_up_until: Option<Timestamp>,
+}
+
+impl Caller {
+    /// A service that may do nothing yet, with credentials that ended long ago.
+    pub fn nobody(id: CallerId, tenant: TenantId) -> Self {
+        Self {
+            id,
+            name: String::new(),
+            tenant,
+            kind: CallerKind::Service,
+            roles: BTreeSet::new(),
+            token: TokenId::from_bytes([0; 16]),
+            purposes: BTreeSet::new(),
+            fields: None,
+            actions: None,
+            certificate: None,
+            expires_at: Timestamp::UNIX_EPOCH,
+            region: None,
+            source: None,
+            partner: None,
+            subject: None,
+            trained_until: None,
+            stepped_up_until: None,
+        }
+    }
+}
+
+impl Grounds {
+    /// No ground is named.
+    pub const NONE: Self = Self { contract: None, rule: None, case: None, clear: false };
+}
+
+/// What a call says that it rests on, beside its purpose: `Vault-Contract`, `Vault-Rule`, `Vault-Case`; and whether it is
+/// content with a mask.
+#[derive(Debug, Clone, Default)]
+pub struct Grounds {
+    /// The reference of a contract.
+    pub contract: Option<String>,
+    /// The id of a legal rule.
+    pub rule: Option<String>,
+    /// The id of a case.
+    pub case: Option<String>,
+    /// `Vault-Clear: true`: clear text of what is masked by default, or nothing.
+    pub clear: bool,
 }

@@ -36,6 +36,12 @@ codes! {
         "The cursor is not one that this vault gave for this list.";
     Unauthenticated = "unauthenticated",
         "Valid credentials are needed.";
+    StepUpRequired = "step-up-required",
+        "Clear text of this needs stronger authentication.";
+    TrainingRequired = "training-required",
+        "The person behind these credentials needs a current privacy training.";
+    ControllerUnknown = "controller-unknown",
+        "These credentials belong to no controller that this vault knows.";
     RoleForbidden = "role-forbidden",
         "No role of the caller allows this operation.";
     PurposeNotPublished = "purpose-not-published",
@@ -48,6 +54,46 @@ codes! {
         "The purpose does not cover subjects of this class.";
     AggregateOnly = "aggregate-only",
         "The purpose uses non-identifiable statistics only, never records.";
+    PurposeIncompatible = "purpose-incompatible",
+        "What was collected for other purposes is not used for this one.";
+    NoLawfulBasis = "no-lawful-basis",
+        "Nothing in the published policy lets this purpose use data of this person.";
+    ConsentMissing = "consent-missing",
+        "The person has not consented to this purpose.";
+    ConsentWithdrawn = "consent-withdrawn",
+        "The person has taken the consent to this purpose back.";
+    ConsentExpired = "consent-expired",
+        "The consent to this purpose has ended.";
+    SeparateConsentRequired = "separate-consent-required",
+        "This needs a consent of its own, apart from any other.";
+    ReconsentRequired = "reconsent-required",
+        "The purpose has widened since the person consented.";
+    ObjectionActive = "objection-active",
+        "The person objects to this purpose.";
+    ContractInactive = "contract-inactive",
+        "No contract is in force that this purpose can rest on.";
+    Restricted = "restricted",
+        "The processing of this person's data is restricted.";
+    Held = "held",
+        "This is held for a case and used for nothing else.";
+    MinorProtection = "minor-protection",
+        "A child's data is not used for this.";
+    TransferNotPermitted = "transfer-not-permitted",
+        "No rule in force lets the data pass to this region.";
+    ForeignAuthorityApprovalRequired = "foreign-authority-approval-required",
+        "Data stored in this region goes to a foreign authority only with an approval.";
+    RecipientUnknown = "recipient-unknown",
+        "The recipient is not in the register of partners.";
+    OutsideEntrustment = "outside-entrustment",
+        "The agreement with the recipient does not cover this.";
+    IdentityToAdPartner = "identity-to-ad-partner",
+        "Advertising and analytics partners get nothing that identifies a person.";
+    NotAvailable = "not-available",
+        "This is not available to the partner.";
+    OriginScope = "origin-scope",
+        "Only the system that this came in through may read it.";
+    CombinationIdentifies = "combination-identifies",
+        "Too few people share this combination.";
     SecondPersonRequired = "second-person-required",
         "Another person than the one who opened it must approve.";
     SeparationOfDuties = "separation-of-duties",
@@ -62,6 +108,14 @@ codes! {
         "Another subject is already found by one of these aliases.";
     IdempotencyInFlight = "idempotency-in-flight",
         "A request with this Idempotency-Key is still being worked on.";
+    NoticeRequired = "notice-required",
+        "The person has to be shown the policy before anything is collected.";
+    GuardianConsentRequired = "guardian-consent-required",
+        "A child of this age needs the consent of a guardian.";
+    LiaMissing = "lia-missing",
+        "A legitimate interest needs an approved assessment.";
+    PolicyConflict = "policy-conflict",
+        "The draft contradicts itself or what is published.";
     StateConflict = "state-conflict",
         "The object is not in a state that allows this.";
     AliasAmbiguous = "alias-ambiguous",
@@ -92,6 +146,16 @@ codes! {
         "Subjects cannot be looked up by this.";
     IdempotencyMismatch = "idempotency-mismatch",
         "The Idempotency-Key was used with another body.";
+    FieldRequired = "field-required",
+        "A purpose cannot be served without a field that is missing.";
+    ProvenanceRequired = "provenance-required",
+        "What a third party gave needs its name and a basis.";
+    MixedDataIsPersonal = "mixed-data-is-personal",
+        "Statistics hold no personal data, not even beside other data.";
+    PromotionalNotice = "promotional-notice",
+        "A service notice does not advertise.";
+    EvidenceRequired = "evidence-required",
+        "A verified field is corrected with evidence only.";
     RuleRequired = "rule-required",
         "This purpose needs a cited rule.";
     SecretShownOnce = "secret-shown-once",
@@ -100,6 +164,8 @@ codes! {
         "This operation needs the header If-Match.";
     RateLimited = "rate-limited",
         "Too many requests.";
+    ReadBudgetSpent = "read-budget-spent",
+        "These credentials have read as many people as they may in this time.";
     Internal = "internal",
         "The vault could not do this; the operator's log says more.";
     Sealed = "sealed",

@@ -1,9 +1,9 @@
 //! The fields that a record can have, as plain words: what one is, how sensitive, and how it is shown masked.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What a field's value looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A short text.
@@ -27,7 +27,7 @@ pub enum Kind {
 }
 
 /// How much harm a leak of it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sensitivity {
     /// Ordinary personal data.
@@ -38,7 +38,7 @@ pub enum Sensitivity {
 }
 
 /// Whether it tells who somebody is (p06).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identifiability {
     /// Not even in combination.
@@ -50,7 +50,7 @@ pub enum Identifiability {
 }
 
 /// The kinds of alias that a subject can be found by, with the numbers of their index keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AliasKind {
     /// `email`
@@ -89,7 +89,7 @@ impl AliasKind {
 }
 
 /// What is shown of a value where clear text is not permitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mask {
     /// All of it.
@@ -163,7 +163,16 @@ impl FieldSet {
 
     /// The numbers, from the lowest.
     pub fn iter(&self) -> impl Iterator<Item = u16> + '_ {
-        (0..=Self::HIGHEST).filter(|&number| self.contains(number))
+        (0_u16..).step_by(64).zip(self.0).flat_map(|(first, word)| {
+            let rest = |word: &u64| Some(word & (word - 1)).filter(|&left| left != 0);
+            std::iter::successors((word != 0).then_some(word), rest).map(move |word| first + word.trailing_zeros() as u16)
+        })
+    }
+
+    /// What is in both.
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
+        Self(std::array::from_fn(|word| self.0[word] & other.0[word]))
     }
 
     /// What is in this one but not in `other`.

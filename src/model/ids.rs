@@ -105,8 +105,20 @@ ids! {
     SubjectId = "sub_";
     /// One record of a subject.
     RecordId = "rec_";
+    /// One consent event.
+    ConsentId = "cns_";
+    /// One disclosure to a partner.
+    DisclosureId = "dis_";
+    /// One notice, shown or to be sent.
+    NoticeId = "ntc_";
+    /// The name by which one partner knows one person.
+    PseudonymId = "psn_";
     /// One erasure.
     ErasureId = "ers_";
+    /// One restriction of a subject: Art. 18, an objection, a dispute, a legal hold.
+    RestrictionId = "rst_";
+    /// One request of a person.
+    RequestId = "req_";
     /// Who asks: an application, a partner, an officer.
     CallerId = "clr_";
     /// One bearer token of a caller (not its secret).
@@ -115,6 +127,8 @@ ids! {
     DecisionId = "dec_";
     /// One tenant (controller).
     TenantId = "ten_";
+    /// One proposal of a policy version.
+    ProposalId = "prp_";
     /// The vault itself.
     VaultId = "vlt_";
 }

@@ -6,5 +6,7 @@ pub mod field;
 pub mod ids;
 mod named;
 pub mod purpose;
+pub mod rules;
+pub mod standing;
 pub mod time;
 pub mod wire;

@@ -12,6 +12,9 @@ impl Group {
     /// The highest number that a group can have.
     pub const HIGHEST: u8 = 31;
 
+    /// The group of legal holds: a held record's key is wrapped under it too. It is no tenant's, and no purpose opens it.
+    pub const HOLD: Self = Self(Self::HIGHEST);
+
     /// The group of that number, if it can be one.
     pub const fn numbered(number: u8) -> Option<Self> {
         if number >= 1 && number <= Self::HIGHEST { Some(Self(number)) } else { None }
@@ -49,6 +52,12 @@ impl GroupSet {
     /// Whether `group` is in it.
     pub const fn contains(self, group: Group) -> bool {
         self.0 & (1 << group.0) != 0
+    }
+
+    /// Without the group of legal holds.
+    #[must_use]
+    pub const fn without_hold(self) -> Self {
+        Self(self.0 & !(1 << Group::HOLD.0))
     }
 
     /// Whether there is no group in it.
@@ -113,6 +122,10 @@ pub struct Purpose {
     pub needs_rule: bool,
     /// Goes on after the account was closed (p56).
     pub after_closure: bool,
+    /// Never uses a child's data, whoever agrees (p58).
+    pub never_minors: bool,
+    /// The switches by which the person turns it off: `marketing`, `personalised-ads`, `cookies`, `gpc`.
+    pub preference: Vec<String>,
 }
 
 impl Purpose {

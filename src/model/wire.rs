@@ -7,8 +7,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::caller::{CallerKind, Role};
-use super::ids::{CallerId, ErasureId, RecordId, SubjectId, TokenId};
+use super::ids::{
+    CallerId, ConsentId, DecisionId, DisclosureId, ErasureId, NoticeId, ProposalId, PseudonymId, RecordId, RequestId,
+    RestrictionId, SubjectId, TenantId, TokenId,
+};
 use super::named;
+use super::standing::{ConsentState, RestrictionKind};
 
 /// `POST /subjects`.
 #[derive(Deserialize)]
@@ -30,12 +34,48 @@ pub struct CreateSubject {
     /// What the subject can be found by, at most 16.
     #[serde(default, deserialize_with = "named::each")]
     pub aliases: Vec<Alias>,
-    /// The guardian of a minor.
+    /// The guardian of a minor; not kept of anybody else.
     #[serde(default)]
     pub guardian: Option<SubjectId>,
+    /// What shows that the guardian agreed.
+    #[serde(default, deserialize_with = "named::option")]
+    pub guardian_consent: Option<GuardianWord>,
     /// The notice that was shown before collection.
     #[serde(default, deserialize_with = "named::option")]
     pub notice: Option<Notice>,
+}
+
+/// A guardian's consent for a ward, with how it was verified.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GuardianWord {
+    /// One of the policy's methods, such as `signed-form`.
+    pub method: String,
+    /// When it was given.
+    pub at: Timestamp,
+    /// Purposes that the guardian explicitly agreed to, beside the account itself.
+    #[serde(default)]
+    pub purposes: Vec<String>,
+}
+
+/// `PUT /subjects/{s}/guardian`.
+#[derive(Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PutGuardian {
+    /// The guardian agrees.
+    Given {
+        /// The guardian's subject.
+        guardian: SubjectId,
+        /// One of the policy's methods.
+        method: String,
+        /// When.
+        at: Timestamp,
+        /// Purposes beside the account itself.
+        #[serde(default)]
+        purposes: Vec<String>,
+    },
+    /// The guardian takes it back.
+    Withdrawn {},
 }
 
 /// An age band, where no birth date is held.
@@ -87,8 +127,25 @@ pub struct WriteRecord {
     /// When it was collected. Default: now.
     #[serde(default)]
     pub collected_at: Option<Timestamp>,
+    /// Whether it goes with the session, a day after its collection at the latest. Default: it stays.
+    #[serde(default)]
+    pub lifetime: Lifetime,
+    /// Fields that were verified, and when: from then on they are corrected with evidence only.
+    #[serde(default)]
+    pub verified_at: BTreeMap<String, Timestamp>,
     /// Field name → JSON value, in the catalogue's type.
     pub fields: Fields,
+}
+
+/// How long a device identifier lives (p30).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lifetime {
+    /// Until the session ends.
+    Session,
+    /// As its retention rule says.
+    #[default]
+    Persistent,
 }
 
 /// Provenance of a record (p07).
@@ -100,6 +157,9 @@ pub struct Source {
     /// Who, when it is a third party.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub party: Option<String>,
+    /// What the third party's giving it rests on, such as `contract` or `eu-gdpr:A6-1-f`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub basis: Option<String>,
 }
 
 /// Field values as they came, still JSON text, each name once. Held no longer than the call; never printed.
@@ -135,6 +195,134 @@ impl<'de> Deserialize<'de> for Fields {
 pub struct RectifyRecord {
     /// Field name → new JSON value, or null.
     pub fields: Fields,
+    /// What shows that a verified field is wrong.
+    #[serde(default, deserialize_with = "named::option")]
+    pub evidence: Option<Evidence>,
+    /// Fields that were verified, and when.
+    #[serde(default)]
+    pub verified_at: BTreeMap<String, Timestamp>,
+    /// The person's request that this fulfils.
+    #[serde(default)]
+    pub request: Option<RequestId>,
+}
+
+/// What shows something, kept elsewhere: its kind and its digest.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// A word, such as `passport`.
+    pub kind: String,
+    /// SHA-256 of it, in hex.
+    pub digest: String,
+}
+
+/// `POST /subjects/{s}/restrictions`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RestrictSubject {
+    /// `art18`, `objection`, `dispute` or `legal-hold`.
+    pub kind: RestrictionKind,
+    /// The purposes that it is about; none is all.
+    #[serde(default)]
+    pub purposes: Vec<String>,
+    /// Purposes that go on all the same.
+    #[serde(default)]
+    pub exceptions: Vec<String>,
+    /// Records of a legal hold; none is all.
+    #[serde(default)]
+    pub records: Vec<RecordId>,
+    /// The case, a word; a legal hold needs one.
+    #[serde(default)]
+    pub case: Option<String>,
+    /// When it is to be looked at again; a legal hold needs it.
+    #[serde(default)]
+    pub review_at: Option<Timestamp>,
+    /// Why, a word.
+    #[serde(default)]
+    pub reason: Option<String>,
+}
+
+/// `POST /subjects/{s}/restrictions/{x}/exceptions`: compelling grounds (GDPR Art. 21(1)) or an exception of Art. 18(2).
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExceptPurposes {
+    /// Purposes that go on all the same.
+    pub purposes: Vec<String>,
+    /// Why, a word.
+    pub reason: String,
+}
+
+/// `DELETE /subjects/{s}/restrictions/{x}`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiftRestriction {
+    /// Why, a word.
+    pub reason: String,
+}
+
+/// One restriction, as it is answered.
+#[derive(Serialize)]
+pub struct RestrictionView {
+    /// Id.
+    pub id: RestrictionId,
+    /// Kind.
+    pub kind: RestrictionKind,
+    /// The purposes that it is about; none is all.
+    pub purposes: Vec<String>,
+    /// Purposes that go on all the same.
+    pub exceptions: Vec<String>,
+    /// Records of a legal hold; none is all.
+    pub records: Vec<RecordId>,
+    /// The case.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub case: Option<String>,
+    /// When it began.
+    pub at: Timestamp,
+    /// When it is to be looked at again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub review_at: Option<Timestamp>,
+    /// In force; a legal hold waits for its second officer.
+    pub active: bool,
+}
+
+/// `POST /requests`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenRequest {
+    /// `account-closure` or `rectification`.
+    pub r#type: String,
+    /// Whose.
+    pub subject: Whom,
+    /// The record that is wrong.
+    #[serde(default)]
+    pub record: Option<RecordId>,
+    /// Names of the fields that are wrong.
+    #[serde(default)]
+    pub fields: Vec<String>,
+    /// What shows it.
+    #[serde(default, deserialize_with = "named::option")]
+    pub evidence: Option<Evidence>,
+}
+
+/// Answer of openRequest and getRequest, with the names of the Data Rights Protocol.
+#[derive(Serialize)]
+pub struct RequestView {
+    /// Id.
+    pub request_id: RequestId,
+    /// Type.
+    pub r#type: String,
+    /// `open`, `in_progress` or `fulfilled`.
+    pub status: &'static str,
+    /// When it came.
+    pub received_at: Timestamp,
+    /// When it is answered at the latest: 30 days or one calendar month, whichever is sooner.
+    pub expected_by: Timestamp,
+    /// What is still to come, and when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processing_details: Option<String>,
+    /// The erasure that it led to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub erasure: Option<ErasureId>,
 }
 
 /// One item of `POST /records:batch`.
@@ -159,6 +347,84 @@ pub struct LookupSubject {
     /// Region for a telephone number without a country code.
     #[serde(default)]
     pub region: Option<String>,
+}
+
+/// `POST /subjects/{s}/consents`: one event; giving and taking back are the same call.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordConsent {
+    /// The purpose that it is about.
+    pub purpose: String,
+    /// What the person said.
+    pub state: ConsentWord,
+    /// `general`, `separate`, `separate:partner:{id}` or `explicit:partner:{id}:{field}`.
+    pub kind: String,
+    /// When a given consent ends by itself.
+    #[serde(default)]
+    pub until: Option<Timestamp>,
+    /// The notice that was shown with it; a given consent needs one, here or recorded before.
+    #[serde(default, deserialize_with = "named::option")]
+    pub notice: Option<Notice>,
+    /// What shows that it was said, at most 256 characters.
+    #[serde(default)]
+    pub evidence: Option<String>,
+    /// Until when the person lets the purpose's group be kept beyond its retention period.
+    #[serde(default)]
+    pub extend_retention_until: Option<Timestamp>,
+}
+
+/// What a person can say to a purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConsentWord {
+    /// Yes.
+    Given,
+    /// No.
+    Refused,
+    /// No longer.
+    Withdrawn,
+}
+
+/// One consent event, as recordConsent and listConsents answer it.
+#[derive(Serialize)]
+pub struct ConsentView {
+    /// Id.
+    pub id: ConsentId,
+    /// Purpose.
+    pub purpose: String,
+    /// Kind.
+    pub kind: String,
+    /// What was said, or became of it.
+    pub state: ConsentState,
+    /// When.
+    pub at: Timestamp,
+    /// When a given consent ends by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+    /// The policy version that it is about.
+    pub policy_version: String,
+    /// The categories that the purpose had then.
+    pub categories: Vec<String>,
+    /// When the key of the purpose's group is destroyed, after a withdrawal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destroy_at: Option<Timestamp>,
+    /// Until when the group is kept beyond its period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub extend_retention_until: Option<Timestamp>,
+    /// Who recorded it; absent for the vault itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recorded_by: Option<CallerId>,
+    /// Where the receipt is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<String>,
+}
+
+/// `PUT /subjects/{s}/preferences/{p}`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SetPreference {
+    /// On.
+    pub on: bool,
 }
 
 /// `PUT /subjects/{s}/contracts/{ref}`.
@@ -211,7 +477,7 @@ pub struct Page {
 #[serde(deny_unknown_fields)]
 pub struct OpenErasure {
     /// Whom.
-    pub subject: SubjectId,
+    pub subject: Whom,
     /// `subject`, `groups` or `records`.
     pub scope: Scope,
     /// The purpose groups, with scope `groups`.
@@ -274,6 +540,8 @@ pub enum ErasureState {
     Denied,
     /// Taken back before `unlinked`.
     Revoked,
+    /// Everything but what a legal hold keeps is sealed; the rest goes when the hold is lifted.
+    Partial,
 }
 
 /// `POST /keys/operations`. Its variants have braces because serde takes any member beside the tag of one without.
@@ -300,6 +568,36 @@ impl<'de> Deserialize<'de> for Passphrase {
     }
 }
 
+/// `POST /policy-versions`.
+#[derive(Deserialize)]
+#[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum PublishPolicy {
+    /// Makes a proposal of what is drafted.
+    Propose {},
+    /// Puts a proposal in force: the second person's part.
+    Approve {
+        /// Which.
+        proposal: ProposalId,
+    },
+    /// Drops a proposal.
+    Reject {
+        /// Which.
+        proposal: ProposalId,
+    },
+}
+
+/// `GET /policy-versions/{v}`.
+pub struct PolicyAsked {
+    /// A version by its name, or `current`.
+    pub version: String,
+    /// An older version, to be told what changed since.
+    pub diff: Option<String>,
+    /// Whose, for a caller without credentials.
+    pub controller: Option<TenantId>,
+    /// As JSON-LD rather than as a page.
+    pub linked: bool,
+}
+
 /// `PUT /callers/{c}`; `{c}` is an id, or `new`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -322,6 +620,31 @@ pub struct PutCaller {
     /// When a person was last trained (enforced with the training guard).
     #[serde(default)]
     pub trained_at: Option<Date>,
+    /// Region that it works in; default where the data lies.
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Source system that it collects for.
+    #[serde(default)]
+    pub source: Option<String>,
+    /// Registered partner that it works for.
+    #[serde(default)]
+    pub partner: Option<String>,
+    /// Whose access tokens of the trusted issuer stand for it: `issuer|sub`.
+    #[serde(default)]
+    pub external: Option<String>,
+    /// The client certificate that it must come with: SHA-256 of its DER in base64url, as `x5t#S256` of RFC 8705.
+    #[serde(default)]
+    pub certificate: Option<String>,
+}
+
+impl PutCaller {
+    /// An active caller with these rights and nothing else.
+    pub fn of(name: &str, kind: CallerKind, roles: Vec<Role>, purposes: Vec<String>) -> Self {
+        let (state, name) = (CallerState::Active, name.to_owned());
+        let (trained_at, region, source, partner) = (None, None, None, None);
+        let (revoke_tokens, external, certificate) = (false, None, None);
+        Self { name, kind, roles, purposes, state, revoke_tokens, trained_at, region, source, partner, external, certificate }
+    }
 }
 
 /// Whether a caller's tokens work.
@@ -348,9 +671,128 @@ pub struct IssueToken {
     /// Field names that it is narrowed to.
     #[serde(default)]
     pub fields: Option<Vec<String>>,
-    /// Seconds that it lives: 60 to 31,536,000; default 90 days.
+    /// Seconds that it lives: 60 to 31,536,000; default 90 days. A person's own token lives 3,600 at most, 900 unless told.
     #[serde(default)]
     pub lifetime_seconds: Option<u64>,
+    /// The person whose own token it is to be: it then has the role `subject` alone, and reaches this person as `me`.
+    #[serde(default)]
+    pub subject: Option<SubjectId>,
+    /// The grant as RFC 9396 has it, in place of `purposes` and `fields`: one detail.
+    #[serde(default, deserialize_with = "named::each")]
+    pub authorization_details: Vec<AuthorizationDetail>,
+}
+
+/// One authorization detail (RFC 9396 §2) of the type `oubliette`. A member that is not there narrows nothing.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthorizationDetail {
+    /// `oubliette`.
+    pub r#type: String,
+    /// Operation ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Vec<String>>,
+    /// Purposes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub purposes: Option<Vec<String>>,
+    /// Field names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<String>>,
+    /// Where the bearer works: one region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regions: Option<Vec<String>>,
+}
+
+impl AuthorizationDetail {
+    /// The type of the vault's own details.
+    pub const TYPE: &'static str = "oubliette";
+}
+
+/// A subject in a body: an id, or `me` for the bearer of a person's own token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// The bearer.
+    Me,
+    /// This one.
+    Subject(SubjectId),
+}
+
+impl<'de> Deserialize<'de> for Whom {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
+        match &*text {
+            "me" => Ok(Self::Me),
+            id => id.parse().map(Self::Subject).map_err(|_| serde::de::Error::custom("not a sub_ id")),
+        }
+    }
+}
+
+/// `POST /disclosures`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Disclose {
+    /// Whose data.
+    pub subject: Whom,
+    /// The registered partner.
+    pub recipient: String,
+    /// Field names; none is all that purpose and agreement cover.
+    #[serde(default)]
+    pub fields: Vec<String>,
+}
+
+/// `POST /notices`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SendNotice {
+    /// To whom.
+    pub subject: Whom,
+    /// What it is.
+    pub kind: NoticeKind,
+    /// The policy version that it shows or is about, or `current`.
+    #[serde(default = "current")]
+    pub policy_version: String,
+    /// BCP 47 language tag.
+    pub language: String,
+    /// Where it was shown or is to go, such as `web` or `email`.
+    pub channel: String,
+    /// When, if it was shown.
+    #[serde(default)]
+    pub shown_at: Option<Timestamp>,
+    /// Which text is to be sent.
+    #[serde(default)]
+    pub template: Option<String>,
+    /// Whether the text advertises something; such a notice is refused.
+    #[serde(default)]
+    pub promotional: bool,
+}
+
+fn current() -> String {
+    "current".to_owned()
+}
+
+/// What a notice is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum NoticeKind {
+    /// It was shown to the person before collection.
+    Shown,
+    /// About the service that the person uses.
+    Service,
+    /// About a danger.
+    Security,
+    /// About a change of the policy.
+    PolicyChange,
+}
+
+impl NoticeKind {
+    /// Its name in bodies.
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Shown => "shown",
+            Self::Service => "service",
+            Self::Security => "security",
+            Self::PolicyChange => "policy-change",
+        }
+    }
 }
 
 /// `POST /decisions`, AuthZEN-shaped: may this caller do that, and which guard says so?
@@ -399,6 +841,9 @@ pub struct AuthzenContext {
     /// Field names.
     #[serde(default)]
     pub fields: Vec<String>,
+    /// One record of the subject.
+    #[serde(default)]
+    pub record: Option<RecordId>,
 }
 
 /// Answer of createSubject and getSubject: nothing personal in it.
@@ -406,7 +851,7 @@ pub struct AuthzenContext {
 pub struct SubjectView {
     /// Id.
     pub id: SubjectId,
-    /// `active`.
+    /// `active`; `closed`; or `held`, when only what a case needs is left.
     pub state: &'static str,
     /// Jurisdiction.
     pub jurisdiction: String,
@@ -418,6 +863,48 @@ pub struct SubjectView {
     pub groups: Vec<String>,
     /// When it was created.
     pub created_at: Timestamp,
+    /// Notices that were shown.
+    pub notices: Vec<ShownView>,
+    /// The guardian, of one who has or had one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub guardian: Option<GuardianView>,
+    /// Restrictions in force or waiting for the second officer.
+    pub restrictions: Vec<RestrictionView>,
+    /// What is owed to the person.
+    pub tasks: Vec<TaskView>,
+}
+
+/// A notice that was shown.
+#[derive(Serialize)]
+pub struct ShownView {
+    /// The policy version that was shown.
+    pub policy_version: String,
+    /// When.
+    pub shown_at: Timestamp,
+}
+
+/// A guardian's word.
+#[derive(Serialize)]
+pub struct GuardianView {
+    /// The guardian's subject.
+    pub id: SubjectId,
+    /// How it was verified.
+    pub method: String,
+    /// Purposes beside the account itself.
+    pub purposes: Vec<String>,
+    /// `given`; `withdrawn`; or `ended`, since the ward came of age and decides alone.
+    pub state: &'static str,
+}
+
+/// Something owed to the person.
+#[derive(Serialize)]
+pub struct TaskView {
+    /// `art14-notice`.
+    pub kind: String,
+    /// The party that it is about.
+    pub party: String,
+    /// Until when.
+    pub due_at: Timestamp,
 }
 
 /// Answer of writeRecord and rectifyRecord.
@@ -431,6 +918,11 @@ pub struct RecordView {
     pub version: u64,
     /// Purpose groups whose keys open it.
     pub groups: Vec<String>,
+    /// The policy version that it was collected under.
+    pub policy_version: String,
+    /// Purposes that it was written for and that cannot be served, since a field that they need is missing (p12).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unavailable: Vec<String>,
 }
 
 /// Answer of openErasure, approveErasure and getErasure.
@@ -497,4 +989,202 @@ pub struct TokenView {
     pub token: String,
     /// When it ends.
     pub expires_at: Timestamp,
+    /// The person whose own token it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<SubjectId>,
+    /// What it grants, as RFC 9396 has it.
+    pub authorization_details: [AuthorizationDetail; 1],
+}
+
+/// `POST /step-ups`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepUp {
+    /// The code of the moment, as the second factor shows it.
+    pub code: OneTimeCode,
+}
+
+/// A code on its way in. It has no Debug, Display, Clone or Serialize.
+pub struct OneTimeCode(pub String);
+
+impl<'de> Deserialize<'de> for OneTimeCode {
+    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d).map(Self)
+    }
+}
+
+/// Answer of the enrolment of a second factor; only in the first answer.
+#[derive(Serialize)]
+pub struct FactorView<'a> {
+    /// The shared secret, base32.
+    pub secret: &'a str,
+    /// The same as authenticator apps scan it.
+    pub uri: String,
+}
+
+/// `POST /subjects/{s}/secrets/{field}/verifications`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VerifySecret {
+    /// What the person typed.
+    pub value: Passphrase,
+}
+
+/// `POST /queries`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryRecords {
+    /// Names of the fields that each row shall have.
+    pub fields: Vec<String>,
+    /// What a person's fields must fulfil, all of it.
+    #[serde(default, deserialize_with = "named::each")]
+    pub filters: Vec<Filter>,
+    /// Names of those fields whose values are made coarser: a date becomes its year.
+    #[serde(default)]
+    pub years: Vec<String>,
+    /// Rows of one answer: 1 to 500; 500 unless told.
+    #[serde(default)]
+    pub limit: Option<usize>,
+    /// What `next_cursor` said.
+    #[serde(default)]
+    pub cursor: Option<String>,
+}
+
+/// One condition.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filter {
+    /// The field.
+    pub field: String,
+    /// How it is compared.
+    pub op: FilterOp,
+    /// With what.
+    pub value: String,
+}
+
+/// The ways of comparing; there are no others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FilterOp {
+    /// The same text.
+    Equals,
+    /// A text that begins with it.
+    Prefix,
+    /// A date in that year.
+    Year,
+}
+
+/// `POST /stats`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecordStats {
+    /// A declared measure.
+    pub measure: String,
+    /// When it was counted; only the day is kept.
+    pub at: Timestamp,
+    /// Declared dimension → declared value.
+    #[serde(default)]
+    pub dimensions: BTreeMap<String, String>,
+    /// How many.
+    pub count: u64,
+    /// What they add up to, for measures that have a sum.
+    #[serde(default)]
+    pub sum: Option<u64>,
+}
+
+/// What of the statistics is to be read.
+pub struct ReadStats {
+    /// A declared measure.
+    pub measure: Option<String>,
+    /// First day.
+    pub from: Option<Date>,
+    /// Last day.
+    pub until: Option<Date>,
+    /// The dimension to break it down by.
+    pub by: Option<String>,
+}
+
+/// Answer of disclose.
+#[derive(Serialize)]
+pub struct DisclosedView<'a> {
+    /// Its place in the ledger.
+    pub id: DisclosureId,
+    /// The partner.
+    pub recipient: String,
+    /// The purpose.
+    pub purpose: String,
+    /// The partner's name for the person.
+    pub pseudonym: PseudonymId,
+    /// The fields that are released, in clear.
+    pub fields: BTreeMap<&'a str, Box<RawValue>>,
+}
+
+/// One line of the ledger.
+#[derive(Serialize)]
+pub struct DisclosureView {
+    /// Id.
+    pub id: DisclosureId,
+    /// The person, for those who may know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject: Option<SubjectId>,
+    /// The person's tag in the trail, for those who may know no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subject_tag: Option<String>,
+    /// The partner's name for the person.
+    pub pseudonym: PseudonymId,
+    /// The partner.
+    pub recipient: String,
+    /// `partner`, or `partner-read` where it read for itself.
+    pub kind: &'static str,
+    /// The purpose.
+    pub purpose: String,
+    /// The fields.
+    pub fields: Vec<String>,
+    /// Where the partner received it.
+    pub region: String,
+    /// When.
+    pub at: Timestamp,
+    /// The decision that released it.
+    pub decision: DecisionId,
+}
+
+/// What a past recipient is to hear of.
+#[derive(Serialize)]
+pub struct UpdateEvent {
+    /// `update`.
+    pub r#type: &'static str,
+    /// The partner.
+    pub recipient: String,
+    /// A disclosure by which it got the fields.
+    pub disclosure: DisclosureId,
+    /// Its name for the person.
+    pub pseudonym: PseudonymId,
+    /// The fields that were corrected.
+    pub fields: Vec<String>,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// The same, signed by the vault.
+#[derive(Serialize)]
+pub struct UpdateView {
+    /// What it says.
+    pub event: UpdateEvent,
+    /// Ed25519 over `oubliette-update/v1`, a line feed and the event in canonical JSON (RFC 8785), in base64.
+    pub signature: String,
+}
+
+/// Answer of sendNotice.
+#[derive(Serialize)]
+pub struct SentNotice {
+    /// Id.
+    pub id: NoticeId,
+    /// Kind.
+    pub kind: NoticeKind,
+    /// `shown`, or `queued` until it is sent.
+    pub state: &'static str,
+    /// The policy version.
+    pub policy_version: String,
+    /// When it was shown or queued.
+    pub at: Timestamp,
 }

@@ -1,15 +1,23 @@
 //! What is asked, what is known, and what comes out.
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 
-use super::guard::{Verdict, View};
-use super::{GUARDS, g05_category, g12_retention, g15_key, shape};
-use crate::model::caller::{Caller, Operation};
+use super::guard::{By, Guard, Rule, Says, View};
+use super::{GUARDS, g07_basis, g10_transfer, g11_recipient, g13_minimisation, g15_key, shape};
+use crate::model::caller::{Caller, Grounds, Operation};
 use crate::model::code::Code;
 use crate::model::field::FieldSet;
-use crate::model::ids::{CallerId, TenantId};
+use crate::model::ids::{CallerId, RecordId, TenantId};
 use crate::model::purpose::{Group, GroupSet, Purpose};
+use crate::model::rules::Partner;
+use crate::model::standing::Standing;
 use crate::tenant::Tenant;
+
+/// The name of a caller whom no guard stops, to see what the keys do by themselves.
+#[cfg(test)]
+pub(crate) const STOPPED_BY_NOTHING: &str = "stopped by nothing";
 
 /// Who asks for what.
 #[derive(Clone, Copy)]
@@ -22,6 +30,8 @@ pub struct Ask<'a> {
     pub purpose: Option<&'a str>,
     /// When: the clock's time, passed in.
     pub now: Timestamp,
+    /// What the call says that it rests on.
+    pub grounds: &'a Grounds,
 }
 
 /// What is known of the target. [`Facts::of`] knows nothing: everything that a guard needs must be put in.
@@ -44,6 +54,11 @@ pub struct Facts<'a> {
     pub key_groups: GroupSet,
     /// The subject's groups whose keys were destroyed and not made anew.
     pub dead_groups: GroupSet,
+    /// The registered partner that something is disclosed to; for a partner's own calls it is known from the caller.
+    pub recipient: Option<&'a Partner>,
+    /// An approved case for the protection of the child is named, which stands in for a guardian's word (p58). The vault
+    /// keeps no such cases yet, so no call comes with one.
+    pub protection: bool,
     /// Whether the trail can be written.
     pub trail: bool,
 }
@@ -60,6 +75,8 @@ impl<'a> Facts<'a> {
             record: None,
             key_groups: GroupSet::EMPTY,
             dead_groups: GroupSet::EMPTY,
+            recipient: None,
+            protection: false,
             trail: false,
         }
     }
@@ -87,6 +104,32 @@ pub struct SubjectFacts<'a> {
     pub state: SubjectState,
     /// Jurisdiction; empty for one that was erased.
     pub jurisdiction: &'a str,
+    /// Below the jurisdiction's age today.
+    pub minor: bool,
+    /// When it came of age, where that is known: what a guardian agreed to before ends then.
+    pub of_age_since: Option<Timestamp>,
+    /// Where the subject's records lie: its pin, else the tenant's region.
+    pub region: &'a str,
+    /// Consents, contracts, restrictions, preferences, the guardian's word.
+    pub standing: &'a Standing,
+}
+
+impl<'a> SubjectFacts<'a> {
+    /// One of the tenant of which nothing else is known.
+    pub fn bare(tenant: &'a Tenant, state: SubjectState) -> Self {
+        static NOTHING: LazyLock<Standing> = LazyLock::new(Standing::default);
+        let (class, jurisdiction) = ("", "");
+        Self {
+            tenant: tenant.id(),
+            class,
+            state,
+            jurisdiction,
+            minor: false,
+            of_age_since: None,
+            region: tenant.storage(),
+            standing: &NOTHING,
+        }
+    }
 }
 
 /// What has become of a subject.
@@ -96,6 +139,8 @@ pub enum SubjectState {
     Active,
     /// Its account was closed.
     Closed,
+    /// It was erased but for what is held for a case.
+    Held,
     /// It was erased.
     Erased,
 }
@@ -109,6 +154,14 @@ pub struct RecordFacts<'a> {
     pub groups: GroupSet,
     /// When it was collected.
     pub collected_at: Timestamp,
+    /// Numbers of its fields, as its label has them: how long it lasts depends on their categories.
+    pub fields: FieldSet,
+    /// Its id; `None` for one to be made.
+    pub id: Option<RecordId>,
+    /// The source system that created it.
+    pub source: Option<&'a str>,
+    /// Gone when the session is (p30): after a day at the latest.
+    pub session: bool,
 }
 
 /// A call that every guard let through. Only [`decide`] makes one; it cannot be cloned.
@@ -119,17 +172,16 @@ pub struct RecordFacts<'a> {
 /// }
 /// ```
 pub struct Allowed<'a> {
-    purpose: Option<&'a Purpose>,
     group: Option<Group>,
     fields: FieldSet,
-    ask: Ask<'a>,
-    facts: Facts<'a>,
+    masked: FieldSet,
+    view: View<'a>,
 }
 
 impl<'a> Allowed<'a> {
     /// The purpose; `None` for operations that take none.
     pub const fn purpose(&self) -> Option<&'a Purpose> {
-        self.purpose
+        self.view.purpose
     }
 
     /// The group to open the record through; where no record was among the facts, the purpose's own.
@@ -142,37 +194,56 @@ impl<'a> Allowed<'a> {
         &self.fields
     }
 
+    /// Those of the fields whose values are shown masked.
+    pub const fn masked(&self) -> &FieldSet {
+        &self.masked
+    }
+
+    /// What the purpose rests on: the row of the basis table, and the consent event or contract behind it.
+    pub fn rests_on(&self) -> By<'a> {
+        g07_basis::check(&self.view).by
+    }
+
     /// Judges one of several records: the guards that look at the record, and the group to open it through.
     pub fn on(&self, record: &'a RecordFacts<'a>) -> Result<Group, Denied> {
-        let view = View::of(&self.ask, &self.facts).on(record);
-        let refused = |guard: &'static str, code: Code| Denied { code, guard };
-        if let Verdict::Fails(code) = g12_retention::check(&view) {
-            return Err(refused("G12", code));
+        let view = self.view.on(record);
+        #[cfg(test)]
+        if view.ask.caller.name == STOPPED_BY_NOTHING {
+            let bound = view.purpose.map(|purpose| g15_key::bound(&view, purpose, record)).unwrap_or_default();
+            return bound.iter().next().ok_or(Denied { code: Code::NotFound, guard: "G15", veiled: false });
         }
-        g15_key::open(&view, record).map_err(|code| refused("G15", code))
+        first_failure(&view, GUARDS.iter().filter(|guard| guard.of_record))?;
+        g15_key::open(&view, record).map_err(|code| Denied { code, guard: "G15", veiled: false })
     }
 }
 
 /// A refusal: why, and by which guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denied {
-    /// Why.
+    /// Why, as the trail has it.
     pub code: Code,
     /// Which guard.
     pub guard: &'static str,
+    /// The caller is a partner, and the reason is the person's own business.
+    pub veiled: bool,
 }
 
 impl Denied {
+    /// Why, as the caller may know it.
+    pub const fn shown_code(&self) -> Code {
+        if self.veiled { Code::NotAvailable } else { self.code }
+    }
+
     /// The guard as the caller may see it: none with `not-found`, so that what is not there, not allowed and another
-    /// tenant's look the same.
+    /// tenant's look the same, and none where the reason is not told.
     pub fn shown_guard(&self) -> Option<&'static str> {
-        (self.code != Code::NotFound).then_some(self.guard)
+        (self.code != Code::NotFound && !self.veiled).then_some(self.guard)
     }
 }
 
 /// What one guard says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Finding {
+#[derive(Debug, Clone, Copy)]
+pub struct Finding<'a> {
     /// Its id, such as `G3`.
     pub guard: &'static str,
     /// Its name, such as `purpose`.
@@ -181,33 +252,55 @@ pub struct Finding {
     pub holds: Option<bool>,
     /// Why it does not hold.
     pub code: Option<Code>,
+    /// The rules that it went by.
+    pub by: By<'a>,
+}
+
+impl<'a> Finding<'a> {
+    /// The rules that it went by.
+    pub fn rules(&self) -> impl Iterator<Item = Rule<'a>> {
+        self.by.into_iter().flatten()
+    }
 }
 
 /// Asks the guards in their order. The first that fails is the answer.
 pub fn decide<'a>(ask: &Ask<'a>, facts: &Facts<'a>) -> Result<Allowed<'a>, Denied> {
     let view = View::of(ask, facts);
-    for guard in GUARDS {
-        if let Verdict::Fails(code) = (guard.check)(&view) {
-            return Err(Denied { code, guard: guard.id });
-        }
+    #[cfg(test)]
+    if ask.caller.name == STOPPED_BY_NOTHING {
+        let group = view.purpose.and_then(|purpose| purpose.group);
+        return Ok(Allowed { group, fields: view.fields, masked: FieldSet::EMPTY, view });
     }
+    first_failure(&view, GUARDS.iter())?;
     let group = match view.record {
         Some(record) if shape::opens_records(ask.operation) => g15_key::open(&view, record).ok(),
         _ => view.purpose.and_then(|purpose| purpose.group),
     };
-    Ok(Allowed { purpose: view.purpose, group, fields: g05_category::permitted(&view), ask: *ask, facts: *facts })
+    // Fields that the call did not name itself are narrowed to what basis, transfer and agreement cover.
+    let covered = g07_basis::covered(&view).and(&g10_transfer::covered(&view)).and(&g11_recipient::covered(&view));
+    let fields = view.fields.and(&covered);
+    Ok(Allowed { group, fields, masked: g13_minimisation::masked(&view).and(&fields), view })
 }
 
 /// Asks every guard, whatever the others say.
-pub fn explain(ask: &Ask<'_>, facts: &Facts<'_>) -> Vec<Finding> {
+pub fn explain<'a>(ask: &Ask<'a>, facts: &Facts<'a>) -> Vec<Finding<'a>> {
     let view = View::of(ask, facts);
-    let finding = |guard: &super::Guard| {
-        let (holds, code) = match (guard.check)(&view) {
-            Verdict::Holds => (Some(true), None),
-            Verdict::NotAsked => (None, None),
-            Verdict::Fails(code) => (Some(false), Some(code)),
+    let finding = |guard: &Guard| {
+        let verdict = (guard.check)(&view);
+        let (holds, code) = match verdict.says {
+            Says::Holds => (Some(true), None),
+            Says::NotAsked => (None, None),
+            Says::Fails(code) => (Some(false), Some(code)),
         };
-        Finding { guard: guard.id, name: guard.name, holds, code }
+        Finding { guard: guard.id, name: guard.name, holds, code, by: verdict.by }
     };
     GUARDS.iter().map(finding).collect()
+}
+
+fn first_failure<'g>(view: &View<'_>, mut guards: impl Iterator<Item = &'g Guard>) -> Result<(), Denied> {
+    let denied = guards.find_map(|guard| match (guard.check)(view).says {
+        Says::Fails(code) => Some(Denied { code, guard: guard.id, veiled: guard.veiled && g11_recipient::is_partner(view) }),
+        Says::Holds | Says::NotAsked => None,
+    });
+    denied.map_or(Ok(()), Err)
 }

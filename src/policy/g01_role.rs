@@ -8,8 +8,11 @@ use crate::model::caller::{CallerKind, Operation};
 use crate::model::code::Code;
 
 /// One role that allows it is enough. A caller that may not know whether the target exists gets `not-found`.
-pub(super) fn check(view: &View<'_>) -> Verdict {
+pub(super) fn check<'v>(view: &View<'v>) -> Verdict<'v> {
     let operation = view.ask.operation;
+    if view.ask.caller.actions.as_ref().is_some_and(|granted| !granted.contains(&operation)) {
+        return Verdict::fails(Code::RoleForbidden);
+    }
     let mut refusal = Code::RoleForbidden;
     for &role in &view.ask.caller.roles {
         let hindrance = match roles::cell(operation, role) {
@@ -24,12 +27,12 @@ pub(super) fn check(view: &View<'_>) -> Verdict {
             Cell::SecondPerson => second_person(view),
         };
         match hindrance {
-            None => return Verdict::Holds,
+            None => return Verdict::HOLDS,
             Some(Code::RoleForbidden) => {}
             Some(code) => refusal = code,
         }
     }
-    Verdict::Fails(refusal)
+    Verdict::fails(refusal)
 }
 
 fn second_person(view: &View<'_>) -> Option<Code> {
@@ -42,10 +45,10 @@ fn second_person(view: &View<'_>) -> Option<Code> {
 }
 
 /// Whether the caller may know that the target exists: a subject, by its own right or because getSubject is allowed to it.
-/// Operations without a target have nothing to hide; erasures are hidden.
+/// Operations without a target have nothing to hide; erasures and requests are hidden.
 pub(super) fn may_know(view: &View<'_>) -> bool {
     let operation = view.ask.operation;
-    let erasure = matches!(operation, Operation::GetErasure | Operation::ApproveErasure);
+    let erasure = matches!(operation, Operation::GetErasure | Operation::ApproveErasure | Operation::GetRequest);
     let sees_subjects = || view.ask.caller.roles.iter().any(|&role| roles::cell(Operation::GetSubject, role) == Cell::Allowed);
     view.facts.own || if erasure { false } else { !shape::names_subject(operation) || sees_subjects() }
 }

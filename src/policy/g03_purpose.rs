@@ -4,15 +4,15 @@ use super::guard::{Verdict, View};
 use super::shape;
 use crate::model::code::Code;
 
-pub(super) fn check(view: &View<'_>) -> Verdict {
+pub(super) fn check<'v>(view: &View<'v>) -> Verdict<'v> {
     if !shape::takes_purpose(view.ask.operation) {
-        return Verdict::NotAsked;
+        return Verdict::NOT_ASKED;
     }
     if view.ask.purpose.is_none() {
-        return Verdict::Fails(Code::PurposeRequired);
+        return Verdict::fails(Code::PurposeRequired);
     }
     match view.purpose {
-        None => Verdict::Fails(Code::PurposeNotPublished),
+        None => Verdict::fails(Code::PurposeNotPublished),
         Some(purpose) => Verdict::unless(purpose.aggregate_only, Code::AggregateOnly),
     }
 }

@@ -3,9 +3,9 @@
 use super::guard::{Verdict, View};
 use crate::model::code::Code;
 
-pub(super) fn check(view: &View<'_>) -> Verdict {
+pub(super) fn check<'v>(view: &View<'v>) -> Verdict<'v> {
     match view.purpose {
-        None => Verdict::NotAsked,
+        None => Verdict::NOT_ASKED,
         Some(purpose) => Verdict::unless(!view.ask.caller.purposes.contains(&purpose.id), Code::PurposeNotGranted),
     }
 }

@@ -3,6 +3,6 @@
 use super::guard::{Verdict, View};
 use crate::model::code::Code;
 
-pub(super) fn check(view: &View<'_>) -> Verdict {
+pub(super) fn check<'v>(view: &View<'v>) -> Verdict<'v> {
     Verdict::unless(!view.facts.trail, Code::AuditUnavailable)
 }

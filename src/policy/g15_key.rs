@@ -2,19 +2,19 @@
 
 use super::decision::RecordFacts;
 use super::guard::{Verdict, View};
-use super::shape;
+use super::{g12_retention, shape};
 use crate::model::code::Code;
 use crate::model::purpose::{Group, GroupSet, Purpose};
 
 /// Without a record among the facts, it asks whether the purpose's group was destroyed for the subject.
-pub(super) fn check(view: &View<'_>) -> Verdict {
+pub(super) fn check<'v>(view: &View<'v>) -> Verdict<'v> {
     let Some(purpose) = view.purpose.filter(|_| shape::opens_records(view.ask.operation)) else {
-        return Verdict::NotAsked;
+        return Verdict::NOT_ASKED;
     };
     match (view.record, purpose.group) {
-        (Some(record), _) => open(view, record).map_or_else(Verdict::Fails, |_| Verdict::Holds),
+        (Some(record), _) => open(view, record).map_or_else(Verdict::fails, |_| Verdict::HOLDS),
         (None, Some(group)) => Verdict::unless(view.facts.dead_groups.contains(group), Code::KeyDestroyed),
-        (None, None) => Verdict::NotAsked,
+        (None, None) => Verdict::NOT_ASKED,
     }
 }
 
@@ -23,7 +23,7 @@ pub(super) fn check(view: &View<'_>) -> Verdict {
 pub(super) fn open(view: &View<'_>, record: &RecordFacts<'_>) -> Result<Group, Code> {
     let purpose = view.purpose.ok_or(Code::NotFound)?;
     let bound = bound(view, purpose, record);
-    let kept = |&group: &Group| !view.facts.tenant.is_expired(group, record.collected_at, view.ask.now);
+    let kept = |&group: &Group| !g12_retention::is_over(view, record, group);
     let kept: GroupSet = bound.iter().filter(kept).collect();
     let alive = view.facts.key_groups.and(kept);
     purpose.group_for(record.groups, alive).ok_or(if bound.is_empty() { Code::NotFound } else { Code::KeyDestroyed })

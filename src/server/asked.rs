@@ -12,13 +12,23 @@ use serde::de::DeserializeOwned;
 
 use super::body::{self, Media};
 use super::query::Query;
-use crate::model::caller::Caller;
+use crate::model::caller::{Caller, Grounds};
 use crate::model::code::Code;
+use crate::model::ids::SubjectId;
+use crate::model::wire::Whom;
 use crate::vault::Vault;
 use crate::vault::call::{Call, Idempotency, Refused};
 
 const VAULT_PURPOSE: HeaderName = HeaderName::from_static("vault-purpose");
+const VAULT_CONTRACT: HeaderName = HeaderName::from_static("vault-contract");
+const VAULT_RULE: HeaderName = HeaderName::from_static("vault-rule");
+const VAULT_CASE: HeaderName = HeaderName::from_static("vault-case");
+const VAULT_CLEAR: HeaderName = HeaderName::from_static("vault-clear");
+const SEC_GPC: HeaderName = HeaderName::from_static("sec-gpc");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Bytes of an Authorization header; access tokens of an issuer are long.
+const LONGEST_CREDENTIALS: usize = 8 << 10;
 
 /// What a handler gets.
 pub(super) struct Asked {
@@ -28,6 +38,8 @@ pub(super) struct Asked {
     pub(super) places: Vec<(String, String)>,
     pub(super) media: Media,
     pub(super) body: Bytes,
+    /// Whether JSON-LD is wanted rather than a page.
+    pub(super) linked: bool,
     /// The most items of a batch.
     pub(super) most: usize,
 }
@@ -36,6 +48,14 @@ impl Asked {
     /// The id in this place of the path. What is not an id is not found, like an id that nobody has.
     pub(super) fn id<T: FromStr>(&self, place: &str) -> Result<T, Refused> {
         id(&self.places, place)
+    }
+
+    /// The subject in the path: an id, or `me` for the bearer of a person's own token.
+    pub(super) fn subject(&self) -> Result<SubjectId, Refused> {
+        match self.place("subject") {
+            "me" => self.call.subject(Whom::Me),
+            _ => self.id("subject"),
+        }
     }
 
     /// The text in this place of the path.
@@ -64,7 +84,7 @@ impl Asked {
 
 /// The bearer token, if the request has exactly one set of credentials and it is one.
 pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let credentials = one(headers, &AUTHORIZATION, 512).ok()??;
+    let credentials = one(headers, &AUTHORIZATION, LONGEST_CREDENTIALS).ok()??;
     let (scheme, token) = credentials.split_once(' ')?;
     let token = token.trim_start_matches(' ');
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() && !token.contains(' ')).then_some(token)
@@ -88,7 +108,28 @@ pub(super) fn call(caller: Arc<Caller>, parts: &Parts, body: &Bytes) -> Result<C
         purpose: purpose.map(str::to_owned),
         idempotency,
         if_match: one(headers, &IF_MATCH, 128)?.map(str::to_owned),
+        gpc: one(headers, &SEC_GPC, 8)?.is_some_and(|signal| signal == "1"),
+        grounds: Grounds {
+            contract: ground(headers, &VAULT_CONTRACT)?,
+            rule: ground(headers, &VAULT_RULE)?,
+            case: ground(headers, &VAULT_CASE)?,
+            clear: match one(headers, &VAULT_CLEAR, 5)? {
+                None | Some("false") => false,
+                Some("true") => true,
+                Some(_) => return Err(Code::MalformedRequest.into()),
+            },
+        },
     })
+}
+
+/// What a call rests on is named by a word.
+fn ground(headers: &HeaderMap, name: &HeaderName) -> Result<Option<String>, Refused> {
+    match one(headers, name, 64)? {
+        Some(word) if !word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) => {
+            Err(Code::MalformedRequest.into())
+        }
+        word => Ok(word.map(str::to_owned)),
+    }
 }
 
 /// A header that may stand there once, with 1 to `most` visible ASCII characters (and spaces between).
@@ -107,7 +148,8 @@ pub(super) fn id<T: FromStr>(places: &[(String, String)], place: &str) -> Result
     at(places, place).parse().map_err(|_| Code::NotFound.into())
 }
 
-fn at<'a>(places: &'a [(String, String)], place: &str) -> &'a str {
+/// The text in a place of the path.
+pub(super) fn at<'a>(places: &'a [(String, String)], place: &str) -> &'a str {
     places.iter().find(|(name, _)| name == place).map_or("", |(_, value)| value)
 }
 
@@ -126,21 +168,10 @@ fn request_bytes(parts: &Parts, purpose: Option<&str>, body: &[u8]) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::caller::CallerKind;
-    use crate::model::ids::{CallerId, SubjectId, TenantId, TokenId};
+    use crate::model::ids::{CallerId, TenantId};
 
     fn caller() -> Arc<Caller> {
-        Arc::new(Caller {
-            id: CallerId::from_bytes([0; 16]),
-            name: "a".into(),
-            tenant: TenantId::from_bytes([0; 16]),
-            kind: CallerKind::Service,
-            roles: Default::default(),
-            token: TokenId::from_bytes([0; 16]),
-            purposes: Default::default(),
-            fields: None,
-            expires_at: jiff::Timestamp::UNIX_EPOCH,
-        })
+        Arc::new(Caller { name: "a".into(), ..Caller::nobody(CallerId::from_bytes([0; 16]), TenantId::from_bytes([0; 16])) })
     }
 
     fn parts(method: &str, path: &str, headers: &[(&str, &str)]) -> Parts {

@@ -1,7 +1,6 @@
 //! What every request goes through, in one place: a clock, the route, credentials, the typed circumstances, one call on the
 //! vault, the same headers on every answer, and one line in the log.
 
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,8 +12,8 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::response::Response;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, LOCATION, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING,
-    X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION,
+    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -23,11 +22,16 @@ use tokio::time::timeout;
 use tower::Service;
 
 use super::asked::{self, Asked};
+use super::handlers::config::{show_to_all, wants_linked};
+use super::listen::Peer;
+use super::pages::{HTML, NOTHING_ELSE};
 use super::problem::{self, VAULT_DECISION};
 use super::query::Query;
 use super::rates::Rates;
 use super::routes::Route;
 use super::{body, correlation};
+use crate::auth::is_token;
+use crate::auth::oidc::Issuer;
 use crate::config::LimitsSection;
 use crate::model::caller::{Caller, Operation};
 use crate::model::code::Code;
@@ -38,6 +42,7 @@ use crate::vault::call::{Answer, Refused};
 
 const VAULT_CLAIM: HeaderName = HeaderName::from_static("vault-claim");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const LINKED: HeaderValue = HeaderValue::from_static("application/ld+json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const ONE_YEAR_OF_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -45,6 +50,8 @@ const ONE_YEAR_OF_HTTPS: HeaderValue = HeaderValue::from_static("max-age=3153600
 /// The edge: the vault, and what keeps peers within bounds.
 pub(super) struct Edge {
     pub(super) vault: Vault,
+    /// Whose access tokens are taken beside the vault's own.
+    pub(super) issuer: Option<Issuer>,
     pub(super) limits: LimitsSection,
     pub(super) rates: Rates,
     pub(super) clock: Clock,
@@ -55,16 +62,12 @@ pub(super) struct Edge {
     pub(super) writing: mpsc::Sender<()>,
 }
 
-/// The address of the connection.
-#[derive(Clone, Copy)]
-struct Peer(SocketAddr);
-
 /// Answers one request, whatever happens.
-pub(super) async fn respond(edge: Arc<Edge>, mut router: Router, request: Request, peer: SocketAddr) -> Response {
+pub(super) async fn respond(edge: Arc<Edge>, mut router: Router, request: Request, peer: Peer) -> Response {
     let started = Instant::now();
     let mut request = request;
     let correlation = correlation::Correlation::of(request.headers());
-    request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(peer);
     let mut response = if is_oversized(&request, &edge.limits) {
         problem::refuse(&Code::HeadersTooLarge.into(), Noted::default())
     } else {
@@ -105,7 +108,10 @@ impl Edge {
         F: Future<Output = Result<Answer, Refused>> + Send + 'static,
     {
         let (mut parts, body) = request.into_parts();
-        let mut caller = match self.caller(route, &parts) {
+        if let Some(answer) = self.public(route, &mut parts).await {
+            return answer;
+        }
+        let mut caller = match self.caller(route, &parts).await {
             Ok(caller) => caller,
             Err(refused) => return self.without_caller(route, parts, body, refused).await,
         };
@@ -115,11 +121,12 @@ impl Edge {
         let (media, bytes) = self.body(route, &parts, body).await?;
         if !bytes.is_empty() {
             // The body may have taken its time: what was taken away meanwhile is taken away.
-            caller = self.caller(route, &parts)?;
+            caller = self.caller(route, &parts).await?;
         }
         let call = asked::call(caller, &parts, &bytes)?;
         let most = self.limits.batch_items;
-        let asked = Asked { vault: self.vault.clone(), call, query, places, media, body: bytes, most };
+        let linked = wants_linked(&parts.headers);
+        let asked = Asked { vault: self.vault.clone(), call, query, places, media, body: bytes, linked, most };
         if route.method == Method::GET {
             return handler(asked).await;
         }
@@ -138,13 +145,13 @@ impl Edge {
     }
 
     /// Who asks. A failure counts against the address that it came from.
-    fn caller(&self, route: &Route, parts: &Parts) -> Result<Arc<Caller>, Refused> {
+    async fn caller(&self, route: &Route, parts: &Parts) -> Result<Arc<Caller>, Refused> {
         // A claim code stands for credentials where an erasure is looked at; it is counted there.
         let claims = route.operation == Operation::GetErasure
             && parts.headers.contains_key(VAULT_CLAIM)
             && !parts.headers.contains_key(AUTHORIZATION);
         let caller = match asked::bearer(&parts.headers) {
-            Some(token) => self.vault.authenticate(token),
+            Some(token) => self.bearer(token, parts).await,
             None if self.vault.is_sealed() => Err(Code::Sealed.into()),
             None => Err(Code::Unauthenticated.into()),
         };
@@ -158,8 +165,25 @@ impl Edge {
         }
     }
 
+    /// The caller behind a bearer token: the vault's own, or one of the trusted issuer. Credentials that are bound to a client
+    /// certificate work only over a connection on which it was shown (RFC 8705).
+    async fn bearer(&self, token: &str, parts: &Parts) -> Result<Arc<Caller>, Refused> {
+        let caller = match &self.issuer {
+            Some(issuer) if !is_token(token) && !self.vault.is_sealed() => {
+                let Some(said) = issuer.verify(token).await else { return Err(Code::Unauthenticated.into()) };
+                self.vault.authenticate_external(token, &said, issuer.stepped_up_until(&said))?
+            }
+            _ => self.vault.authenticate(token)?,
+        };
+        let shown = parts.extensions.get::<Peer>().and_then(|peer| peer.certificate.as_deref());
+        if caller.certificate.is_some() && caller.certificate.as_deref() != shown {
+            return Err(Code::Unauthenticated.into());
+        }
+        Ok(caller)
+    }
+
     fn failed(&self, parts: &Parts) -> Result<(), Refused> {
-        parts.extensions.get::<Peer>().map_or(Ok(()), |peer| self.rates.failure(peer.0.ip()))
+        parts.extensions.get::<Peer>().map_or(Ok(()), |peer| self.rates.failure(peer.address.ip()))
     }
 
     /// The two calls that work without a caller: the holder of a claim code sees an erasure, and whoever has the passphrase
@@ -187,8 +211,42 @@ impl Edge {
         }
     }
 
+    /// What stands open: the published policy and the list of controllers, for whoever shows no credentials. Nothing about a
+    /// person is in them, so no entry of the trail is made for it, as for any page.
+    async fn public(&self, route: &Route, parts: &mut Parts) -> Option<Result<Answer, Refused>> {
+        if parts.headers.contains_key(AUTHORIZATION) {
+            return None;
+        }
+        let open = match route.operation {
+            Operation::GetPolicyVersion => true,
+            Operation::ReadConfig => parts.uri.path() == "/v1/config/controllers",
+            _ => false,
+        };
+        if !open {
+            return None;
+        }
+        // It costs some work, and anybody may ask: each address as often as it may fail to show who it is.
+        if let Err(refused) = self.failed(parts) {
+            return Some(Err(refused));
+        }
+        let query = match Query::parse(parts.uri.query(), route.query) {
+            Ok(query) => query,
+            Err(refused) => return Some(Err(refused)),
+        };
+        if route.operation == Operation::ReadConfig {
+            return Some(self.vault.public_controllers());
+        }
+        let places = match places(parts).await {
+            Ok(places) => places,
+            Err(refused) => return Some(Err(refused)),
+        };
+        Some(show_to_all(&self.vault, asked::at(&places, "version"), query, &parts.headers))
+    }
+
     async fn body(&self, route: &Route, parts: &Parts, body: Body) -> Result<(body::Media, bytes::Bytes), Refused> {
-        if matches!(parts.method, Method::GET | Method::HEAD | Method::DELETE) {
+        // Of what is removed nothing has to be said, but for the reason why a restriction ends.
+        let says_why = route.operation == Operation::LiftRestriction;
+        if matches!(parts.method, Method::GET | Method::HEAD) || (parts.method == Method::DELETE && !says_why) {
             let has_none = parts.headers.get(CONTENT_LENGTH).is_none_or(|length| length == "0");
             let none = (body::Media::None, bytes::Bytes::new());
             return if has_none && !parts.headers.contains_key(TRANSFER_ENCODING) {
@@ -217,12 +275,15 @@ async fn places(parts: &mut Parts) -> Result<Vec<(String, String)>, Refused> {
 /// The answer of a call that was carried out. Its body becomes the response's without a copy.
 fn answered(answer: Answer, noted: Noted) -> Response {
     let status = problem::carried_out(&answer);
-    let has_body = answer.body.is_some();
+    let media = answer.body.as_deref().map(media);
     let mut response = Response::new(answer.body.map_or_else(Body::empty, Body::from));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    if has_body {
-        headers.insert(CONTENT_TYPE, JSON);
+    if let Some(media) = media {
+        if media == HTML {
+            headers.insert(CONTENT_SECURITY_POLICY, NOTHING_ELSE);
+        }
+        headers.insert(CONTENT_TYPE, media);
     }
     if let Some(value) = answer.decision.and_then(problem::decision) {
         headers.insert(VAULT_DECISION, value);
@@ -235,6 +296,16 @@ fn answered(answer: Answer, noted: Noted) -> Response {
     }
     response.extensions_mut().insert(Noted { decision: answer.decision, ..noted });
     response
+}
+
+/// What a body is: the vault gives JSON, and where its documents are for people or for linked data, HTML, which begins with a
+/// tag, or JSON-LD, which begins with its context.
+fn media(body: &[u8]) -> HeaderValue {
+    match body {
+        [b'<', ..] => HTML,
+        body if body.starts_with(b"{\"@context\"") => LINKED,
+        _ => JSON,
+    }
 }
 
 /// An entity tag in its quotes (RFC 9110 §8.8.3), whether it came with them or not.

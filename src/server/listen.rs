@@ -25,11 +25,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use super::tls::Certificates;
+use super::tls::{Certificates, thumbprint};
 use crate::config::LimitsSection;
 
 /// After a failed accept, mostly for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(50);
+
+/// Whom a connection is with.
+#[derive(Clone)]
+pub(super) struct Peer {
+    /// The address.
+    pub(super) address: SocketAddr,
+    /// The thumbprint (`x5t#S256`) of the client certificate that it showed.
+    pub(super) certificate: Option<Arc<str>>,
+}
 
 /// Serves every connection with `answer` until `stop` comes; then takes no more, lets requests in flight finish, and ends the
 /// rest once `limits.stop_seconds` are over.
@@ -40,7 +49,7 @@ pub(super) async fn run<S, F>(
     answer: S,
     stop: impl Future<Output = ()>,
 ) where
-    S: Fn(Request<Incoming>, SocketAddr) -> F + Clone + Send + Sync + 'static,
+    S: Fn(Request<Incoming>, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = Response> + Send + 'static,
 {
     let places = Arc::new(Semaphore::new(limits.connections.min(Semaphore::MAX_PERMITS)));
@@ -101,17 +110,19 @@ struct Connection {
 
 impl Connection {
     /// One connection from its handshake to its end. How it ends is the peer's business, so errors are dropped.
-    async fn serve<S, F>(self, stream: TcpStream, peer: SocketAddr, answer: S)
+    async fn serve<S, F>(self, stream: TcpStream, address: SocketAddr, answer: S)
     where
-        S: Fn(Request<Incoming>, SocketAddr) -> F + Send + Sync + 'static,
+        S: Fn(Request<Incoming>, Peer) -> F + Send + Sync + 'static,
         F: Future<Output = Response> + Send + 'static,
     {
         let _ = stream.set_nodelay(true);
         let handshake = timeout(Duration::from_secs(self.limits.handshake_seconds), self.acceptor.accept(stream));
         let Ok(Ok(stream)) = handshake.await else { return };
+        let shown = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = Peer { address, certificate: shown.map(|certificate| thumbprint(certificate).into()) };
         let stream = Patient::new(stream, Duration::from_secs(self.limits.write_seconds));
         let service = service_fn(|request| {
-            let response = answer(request, peer);
+            let response = answer(request, peer.clone());
             async move { Ok::<_, Infallible>(response.await) }
         });
         let served = self.watcher.watch(self.http.serve_connection(TokioIo::new(stream), service));
@@ -205,7 +216,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         first_run(dir.path(), &[], "2026-11-23T10:00:00Z".parse().unwrap()).unwrap();
         let authority = CertificateDer::from_pem_file(dir.path().join("ca.pem")).unwrap();
-        let certificates = Certificates::read(dir.path().join("cert.pem"), dir.path().join("key.pem")).unwrap();
+        let certificates = Certificates::read(dir.path().join("cert.pem"), dir.path().join("key.pem"), None).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stop, stopped) = oneshot::channel();

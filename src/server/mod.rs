@@ -12,7 +12,8 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
-use crate::config::Config;
+use crate::auth::oidc::{Issuer, Keys, Trust};
+use crate::config::{Config, OidcSection};
 use crate::model::time::Clock;
 use crate::vault::Vault;
 
@@ -53,7 +54,8 @@ impl Bound {
         if config.tls.certificate.is_none() && config.tls.key.is_none() {
             tls::first_run(&config.dir.join("tls"), &config.tls.names, clock.now()).map_err(io::Error::other)?;
         }
-        let certificates = tls::Certificates::read(config.certificate_file(), config.key_file()).map_err(io::Error::other)?;
+        let certificates = tls::Certificates::read(config.certificate_file(), config.key_file(), config.tls.client_ca.clone())
+            .map_err(io::Error::other)?;
         let listener = TcpListener::bind(config.server.listen).await?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address, certificates: Arc::new(certificates), config: config.clone(), clock })
@@ -75,6 +77,7 @@ impl Bound {
         let (writing, mut written) = mpsc::channel(1);
         let edge = Arc::new(edge::Edge {
             vault,
+            issuer: self.config.oidc.map(|oidc| Issuer::new(trust(oidc), self.clock.clone())),
             rates: rates::Rates::new(&limits),
             limits: limits.clone(),
             clock: self.clock,
@@ -94,6 +97,23 @@ impl Bound {
             tracing::warn!("a write was still under way when the server stopped");
         }
         Ok(())
+    }
+}
+
+/// What the configuration says of the issuer.
+fn trust(oidc: OidcSection) -> Trust {
+    let keys = match (oidc.jwks_file, oidc.jwks_url) {
+        (_, Some(url)) => Keys::Address { url, authorities: oidc.jwks_ca },
+        (file, None) => Keys::File(file.unwrap_or_default()),
+    };
+    Trust {
+        issuer: oidc.issuer,
+        audience: oidc.audience,
+        keys,
+        refresh: oidc.refresh_seconds.into(),
+        max_age: oidc.max_age_seconds.into(),
+        step_up_acr: oidc.step_up_acr,
+        step_up: oidc.step_up_seconds.into(),
     }
 }
 

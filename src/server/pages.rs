@@ -13,11 +13,13 @@ use super::edge::Edge;
 use super::problem;
 use crate::model::code::Code;
 use crate::telemetry::Noted;
+use crate::tenant::document::Kind;
 
-const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
+pub(super) const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
-const NOTHING_ELSE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+const SCHEMA: HeaderValue = HeaderValue::from_static("application/schema+json");
+pub(super) const NOTHING_ELSE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
 /// Days that `security.txt` is good for (RFC 9116 wants less than a year).
 const DAYS: i64 = 180;
 
@@ -51,12 +53,25 @@ pub(super) async fn problem(Path(text): Path<String>, headers: HeaderMap) -> Res
     }
 }
 
+/// `GET /schemas/{kind}`: the JSON Schema of a kind of configuration.
+pub(super) async fn schema(Path(kind): Path<String>) -> Response {
+    match Kind::named(&kind).and_then(Kind::schema) {
+        Some(schema) => page("/schemas/{kind}", SCHEMA, schema.to_owned()),
+        None => not_found().await,
+    }
+}
+
 /// `GET /.well-known/security.txt` (RFC 9116), where the configuration names a contact.
 pub(super) async fn security(State(edge): State<Arc<Edge>>) -> Response {
     let Some(contact) = &edge.security_contact else { return not_found().await };
     let until = edge.clock.now() + jiff::SignedDuration::from_hours(24 * DAYS);
     let until = until.strftime("%Y-%m-%dT00:00:00Z");
     page("/.well-known/security.txt", TEXT, format!("Contact: {contact}\nExpires: {until}\nPreferred-Languages: en\n"))
+}
+
+/// `GET /.well-known/gpc.json`: the Global Privacy Control is heeded.
+pub(super) async fn gpc() -> Response {
+    page("/.well-known/gpc.json", JSON, "{\"gpc\":true,\"lastUpdate\":\"2026-11-23\"}\n".to_owned())
 }
 
 /// Any other address.

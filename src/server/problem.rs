@@ -2,16 +2,20 @@
 //!
 //! Nothing else in this program names a status.
 
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::DecisionId;
 use crate::telemetry::Noted;
 use crate::vault::call::{Answer, Refused};
+use crate::vault::factors::ACR;
 
 /// The media type of a problem.
 pub const MEDIA_TYPE: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -20,11 +24,15 @@ pub const VAULT_DECISION: HeaderName = HeaderName::from_static("vault-decision")
 /// What is left of a limit (draft-ietf-httpapi-ratelimit-headers): nothing, for so many seconds.
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 
+/// What a call that needs a step up is told (RFC 9470).
+static STEP_UP: LazyLock<String> =
+    LazyLock::new(|| format!("Bearer realm=\"oubliette\", error=\"insufficient_user_authentication\", acr_values=\"{ACR}\""));
+
 /// The one status of a code.
 pub const fn status(code: Code) -> StatusCode {
     match code {
         Code::MalformedBody | Code::MalformedRequest | Code::PurposeRequired | Code::BadCursor => StatusCode::BAD_REQUEST,
-        Code::Unauthenticated => StatusCode::UNAUTHORIZED,
+        Code::Unauthenticated | Code::StepUpRequired => StatusCode::UNAUTHORIZED,
         Code::RoleForbidden
         | Code::PurposeNotPublished
         | Code::PurposeNotGranted
@@ -33,11 +41,40 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::AggregateOnly
         | Code::SecondPersonRequired
         | Code::SeparationOfDuties
+        | Code::TrainingRequired
+        | Code::ControllerUnknown
+        | Code::PurposeIncompatible
+        | Code::NoLawfulBasis
+        | Code::ConsentMissing
+        | Code::ConsentWithdrawn
+        | Code::ConsentExpired
+        | Code::SeparateConsentRequired
+        | Code::ReconsentRequired
+        | Code::ObjectionActive
+        | Code::ContractInactive
+        | Code::Restricted
+        | Code::Held
+        | Code::MinorProtection
+        | Code::TransferNotPermitted
+        | Code::ForeignAuthorityApprovalRequired
+        | Code::RecipientUnknown
+        | Code::OutsideEntrustment
+        | Code::IdentityToAdPartner
+        | Code::NotAvailable
+        | Code::OriginScope
+        | Code::CombinationIdentifies
         | Code::WrongPassphrase => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
-        Code::AliasTaken | Code::IdempotencyInFlight | Code::StateConflict | Code::AliasAmbiguous => StatusCode::CONFLICT,
+        Code::AliasTaken
+        | Code::IdempotencyInFlight
+        | Code::NoticeRequired
+        | Code::GuardianConsentRequired
+        | Code::LiaMissing
+        | Code::PolicyConflict
+        | Code::StateConflict
+        | Code::AliasAmbiguous => StatusCode::CONFLICT,
         Code::Erased | Code::AccountClosed | Code::RetentionExpired | Code::KeyDestroyed => StatusCode::GONE,
         Code::Stale => StatusCode::PRECONDITION_FAILED,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -48,10 +85,15 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::FieldValueInvalid
         | Code::NotIndexable
         | Code::IdempotencyMismatch
+        | Code::FieldRequired
+        | Code::ProvenanceRequired
+        | Code::MixedDataIsPersonal
+        | Code::PromotionalNotice
+        | Code::EvidenceRequired
         | Code::RuleRequired
         | Code::SecretShownOnce => StatusCode::UNPROCESSABLE_ENTITY,
         Code::IfMatchRequired => StatusCode::PRECONDITION_REQUIRED,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::ReadBudgetSpent => StatusCode::TOO_MANY_REQUESTS,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::Sealed | Code::AuditUnavailable | Code::StoreUnavailable | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
@@ -62,12 +104,18 @@ pub const fn status(code: Code) -> StatusCode {
 pub const fn carried_out(answer: &Answer) -> StatusCode {
     match answer {
         Answer { made: true, .. } => MADE,
+        Answer { location: Some(_), .. } => StatusCode::ACCEPTED,
         Answer { body: Some(_), .. } => StatusCode::OK,
         Answer { body: None, .. } => StatusCode::NO_CONTENT,
     }
 }
 
-/// The status of one made thing, also inside a batch.
+/// The status of an item of a batch that was carried out: what an Idempotency-Key repeats was made before.
+pub const fn item(answer: &Answer) -> StatusCode {
+    if !answer.made && answer.location.is_some() { StatusCode::ACCEPTED } else { MADE }
+}
+
+/// The status of one made thing.
 pub const MADE: StatusCode = StatusCode::CREATED;
 
 /// The status of `/readyz`.
@@ -91,7 +139,12 @@ pub struct Problem<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
+    /// The operation that helps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
 }
 
 impl<'a> Problem<'a> {
@@ -106,8 +159,19 @@ impl<'a> Problem<'a> {
             purpose: refused.purpose.as_deref(),
             guard: refused.guard,
             pointer: refused.pointer.as_deref(),
+            reason: refused.reason.as_deref(),
             retry_after: refused.retry_after,
+            remedy: remedy(refused.code).map(Operation::text),
         }
+    }
+}
+
+/// The operation that helps against this refusal, where there is one.
+const fn remedy(code: Code) -> Option<Operation> {
+    match code {
+        Code::MixedDataIsPersonal => Some(Operation::WriteRecord),
+        Code::StepUpRequired => Some(Operation::StepUp),
+        _ => None,
     }
 }
 
@@ -127,6 +191,11 @@ pub fn refuse(refused: &Refused, noted: Noted) -> Response {
     headers.insert(CONTENT_TYPE, MEDIA_TYPE);
     if refused.code == Code::Unauthenticated {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"oubliette\""));
+    }
+    if refused.code == Code::StepUpRequired
+        && let Ok(value) = HeaderValue::try_from(STEP_UP.as_str())
+    {
+        headers.insert(WWW_AUTHENTICATE, value);
     }
     if let Some(seconds) = refused.retry_after.or_else(|| another_try(refused.code)) {
         headers.insert(RETRY_AFTER, HeaderValue::from(seconds));

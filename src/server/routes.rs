@@ -8,7 +8,10 @@ use axum::routing::{MethodFilter, get, on};
 use http::Method;
 
 use super::edge::Edge;
-use super::handlers::{audit, callers, contracts, decisions, erasures, keys, lookups, records, subjects};
+use super::handlers::{
+    audit, callers, config, consents, contracts, decisions, disclosures, erasures, keys, lookups, notices, queries, records,
+    requests, restrictions, secrets, stats, step_ups, subjects,
+};
 use super::pages;
 use crate::model::caller::Operation;
 
@@ -26,7 +29,8 @@ pub struct Route {
 
 macro_rules! routes {
     ($($method:ident $path:literal $([$($query:literal),+])? => $operation:ident, $handler:path;)+) => {
-        /// The operations, each with its address; createSubject and writeRecord have a second one for many at a time.
+        /// The operations, each with its address; createSubject and writeRecord have a second one for many at a time,
+        /// issueToken one for a second factor.
         pub const ROUTES: &[Route] = &[$(
             Route { method: Method::$method, path: $path, query: &[$($($query),+)?], operation: Operation::$operation },
         )+];
@@ -49,16 +53,39 @@ routes! {
     GET    "/v1/subjects/{subject}"                                => GetSubject,      subjects::show;
     POST   "/v1/subject-lookups"                                   => LookupSubject,   lookups::look_up;
     PUT    "/v1/subjects/{subject}/contracts/{reference}"          => PutContract,     contracts::put;
+    POST   "/v1/subjects/{subject}/consents"                       => RecordConsent,   consents::record;
+    GET    "/v1/subjects/{subject}/consents" ["limit", "cursor"]   => ListConsents,    consents::list;
+    GET    "/v1/subjects/{subject}/consents/{consent}/receipt"     => GetConsentReceipt, consents::receipt;
+    PUT    "/v1/subjects/{subject}/preferences/{preference}"       => SetPreference,   consents::set_preference;
     POST   "/v1/subjects/{subject}/records"                        => WriteRecord,     records::write;
     POST   "/v1/records:batch"                                     => WriteRecord,     records::write_many;
     GET    "/v1/subjects/{subject}/records" ["fields", "group", "record", "limit", "cursor"]
                                                                    => ReadRecords,     records::read;
     PATCH  "/v1/subjects/{subject}/records/{record}"               => RectifyRecord,   records::rectify;
     DELETE "/v1/subjects/{subject}/records/{record}"               => DeleteRecord,    records::delete;
+    PUT    "/v1/subjects/{subject}/guardian"                       => RecordConsent,   subjects::put_guardian;
+    POST   "/v1/subjects/{subject}/restrictions"                   => RestrictSubject, restrictions::restrict;
+    POST   "/v1/subjects/{subject}/restrictions/{restriction}/approvals"
+                                                                   => RestrictSubject, restrictions::approve;
+    POST   "/v1/subjects/{subject}/restrictions/{restriction}/exceptions"
+                                                                   => RestrictSubject, restrictions::except;
+    DELETE "/v1/subjects/{subject}/restrictions/{restriction}"     => LiftRestriction, restrictions::lift;
+    POST   "/v1/requests"                                          => OpenRequest,     requests::open;
+    GET    "/v1/requests/{request}"                                => GetRequest,      requests::show;
+    POST   "/v1/queries"                                           => QueryRecords,    queries::query;
+    POST   "/v1/subjects/{subject}/secrets/{field}/verifications"  => VerifySecret,    secrets::verify;
     POST   "/v1/decisions"                                         => ExplainDecision, decisions::explain;
     POST   "/v1/erasures"                                          => OpenErasure,     erasures::open;
     POST   "/v1/erasures/{erasure}/approvals"                      => ApproveErasure,  erasures::approve;
     GET    "/v1/erasures/{erasure}"                                => GetErasure,      erasures::show;
+    GET    "/v1/policy-versions/{version}" ["diff", "controller"]  => GetPolicyVersion, config::show;
+    POST   "/v1/policy-versions"                                   => PublishPolicy,   config::publish;
+    GET    "/v1/config/{kind}" ["limit", "cursor"]                 => ReadConfig,      config::read;
+    PUT    "/v1/config/{kind}/{id}"                                => DraftConfig,     config::draft;
+    POST   "/v1/disclosures"                                       => Disclose,        disclosures::disclose;
+    GET    "/v1/disclosures" ["subject", "partner", "updates", "limit", "cursor"]
+                                                                   => ListDisclosures, disclosures::list;
+    POST   "/v1/notices"                                           => SendNotice,      notices::send;
     POST   "/v1/keys/operations"                                   => OperateKeys,     keys::operate;
     GET    "/v1/keys" ["limit", "cursor"]                          => ListKeys,        keys::list;
     GET    "/v1/audit/events" ["from", "until", "caller", "purpose", "tag", "limit", "cursor"]
@@ -66,6 +93,10 @@ routes! {
     GET    "/v1/audit/checkpoints/{size}" ["leaf", "from"]         => GetCheckpoint,   audit::checkpoint;
     PUT    "/v1/callers/{caller}"                                  => PutCaller,       callers::put;
     POST   "/v1/callers/{caller}/tokens"                           => IssueToken,      callers::issue_token;
+    POST   "/v1/callers/{caller}/factors"                          => IssueToken,      step_ups::enrol;
+    POST   "/v1/step-ups"                                          => StepUp,          step_ups::step_up;
+    POST   "/v1/stats"                                             => RecordStats,     stats::record;
+    GET    "/v1/stats" ["measure", "from", "until", "by"]          => ReadStats,       stats::read;
 }
 
 /// The router: the operations, what needs no credentials, and a problem document for everything else.
@@ -75,7 +106,9 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/readyz", get(pages::readyz))
         .route("/problems", get(pages::problems))
         .route("/problems/{code}", get(pages::problem))
+        .route("/schemas/{kind}", get(pages::schema))
         .route("/.well-known/security.txt", get(pages::security))
+        .route("/.well-known/gpc.json", get(pages::gpc))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .with_state(edge)

@@ -10,16 +10,19 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::{Timestamp, tz::TimeZone};
 use parking_lot::Mutex;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256,
 };
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
 
 /// How long a certificate of the first run is good for: what browsers take at most from a private authority.
 const DAYS: i64 = 825;
@@ -84,6 +87,7 @@ pub fn first_run(dir: &Path, names: &[String], now: Timestamp) -> Result<bool, T
 pub struct Certificates {
     certificate: PathBuf,
     key: PathBuf,
+    clients: Option<PathBuf>,
     state: Mutex<State>,
 }
 
@@ -94,15 +98,15 @@ struct State {
     seen: Stamps,
 }
 
-type Stamps = [Option<(u64, u64, i64, i64)>; 2];
+type Stamps = [Option<(u64, u64, i64, i64)>; 3];
 
 impl Certificates {
-    /// Reads certificate and key.
-    pub fn read(certificate: PathBuf, key: PathBuf) -> Result<Self, TlsError> {
-        let seen = stamps(&certificate, &key);
-        let (serving, fingerprint) = load(&certificate, &key)?;
+    /// Reads certificate and key, and the authorities of `clients`, under which a peer may show a certificate of its own.
+    pub fn read(certificate: PathBuf, key: PathBuf, clients: Option<PathBuf>) -> Result<Self, TlsError> {
+        let seen = stamps(&certificate, &key, clients.as_deref());
+        let (serving, fingerprint) = load(&certificate, &key, clients.as_deref())?;
         let state = State { serving, fingerprint, looked: Instant::now(), seen };
-        Ok(Self { certificate, key, state: Mutex::new(state) })
+        Ok(Self { certificate, key, clients, state: Mutex::new(state) })
     }
 
     /// What a new connection is served with. Files that changed are read, at most once a second; when they cannot be used,
@@ -122,12 +126,13 @@ impl Certificates {
     }
 
     fn look(&self, state: &mut State) {
-        let seen = stamps(&self.certificate, &self.key);
+        let clients = self.clients.as_deref();
+        let seen = stamps(&self.certificate, &self.key, clients);
         if seen == state.seen {
             return;
         }
         state.seen = seen;
-        match load(&self.certificate, &self.key) {
+        match load(&self.certificate, &self.key, clients) {
             Ok((serving, fingerprint)) => {
                 tracing::info!(fingerprint, "a new certificate is served");
                 (state.serving, state.fingerprint) = (serving, fingerprint);
@@ -137,7 +142,7 @@ impl Certificates {
     }
 }
 
-fn load(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, String), TlsError> {
+fn load(certificate: &Path, key: &Path, clients: Option<&Path>) -> Result<(Arc<ServerConfig>, String), TlsError> {
     let text = fs::read(certificate).map_err(|error| TlsError::File(certificate.to_owned(), error))?;
     let chain: Vec<_> =
         CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|_| TlsError::Pem(certificate.to_owned()))?;
@@ -151,25 +156,46 @@ fn load(certificate: &Path, key: &Path) -> Result<(Arc<ServerConfig>, String), T
     let secret = PrivateKeyDer::from_pem_reader(&mut file).map_err(|_| TlsError::Pem(key.to_owned()))?;
 
     // The provider's own order: X25519MLKEM768 first, then X25519 and the NIST curves.
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let verifier = match clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(path) => {
+            let roots = Arc::new(authorities(path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).allow_unauthenticated();
+            verifier.build().map_err(|_| TlsError::Pem(path.to_owned()))?
+        }
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(chain, secret)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok((Arc::new(config), fingerprint))
 }
 
+fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let text = fs::read(path).map_err(|error| TlsError::File(path.to_owned(), error))?;
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        roots.add(certificate.map_err(|_| TlsError::Pem(path.to_owned()))?)?;
+    }
+    if roots.is_empty() { Err(TlsError::Pem(path.to_owned())) } else { Ok(roots) }
+}
+
 fn fingerprint(certificate: &CertificateDer<'_>) -> String {
-    let suite = aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256;
-    let Some(suite) = suite.tls13() else { return String::new() };
-    let digest = suite.common.hash_provider.hash(certificate);
-    let pairs: Vec<String> = digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect();
+    let pairs: Vec<String> = keys::digest::sha256(&[certificate]).iter().map(|byte| format!("{byte:02X}")).collect();
     pairs.join(":")
 }
 
+/// `x5t#S256` of a certificate (RFC 8705 §3.1): SHA-256 of its DER in base64url.
+pub fn thumbprint(certificate: &CertificateDer<'_>) -> String {
+    BASE64_URL_SAFE_NO_PAD.encode(keys::digest::sha256(&[certificate]))
+}
+
 /// What changes when a file does: device, inode, time of change to the nanosecond.
-fn stamps(certificate: &Path, key: &Path) -> Stamps {
-    [certificate, key].map(|path| fs::metadata(path).ok().map(|m| (m.ino(), m.size(), m.mtime(), m.mtime_nsec())))
+fn stamps(certificate: &Path, key: &Path, clients: Option<&Path>) -> Stamps {
+    let stamp = |path: &Path| fs::metadata(path).ok().map(|m| (m.ino(), m.size(), m.mtime(), m.mtime_nsec()));
+    [stamp(certificate), stamp(key), clients.and_then(stamp)]
 }
 
 fn within(params: &mut CertificateParams, now: Timestamp) {
@@ -197,7 +223,7 @@ mod tests {
 
     fn made(dir: &Path) -> Certificates {
         assert!(first_run(dir, &["vault.example.org".into()], now()).unwrap());
-        Certificates::read(dir.join("cert.pem"), dir.join("key.pem")).unwrap()
+        Certificates::read(dir.join("cert.pem"), dir.join("key.pem"), None).unwrap()
     }
 
     #[test]

@@ -2,16 +2,17 @@
 
 use serde_json::Value;
 
-use crate::model::field::{Field, Mask};
+use crate::model::field::{Field, Mask, Sensitivity};
 
 const HIDDEN: &str = "****";
 
 impl Field {
     /// The JSON text to show instead of `json`; `None` where nothing of it is hidden.
-    /// What cannot be masked as the catalogue says is hidden whole.
+    /// What cannot be masked as the catalogue says is hidden whole, and so is free text: no part of it is safe alone.
     pub fn masked(&self, json: &str) -> Option<String> {
         let hidden = || Value::from(HIDDEN);
         let shown = match self.mask {
+            Mask::None if self.sensitivity == Sensitivity::High => hidden(),
             Mask::None => return None,
             Mask::Whole => hidden(),
             Mask::LastFour => match serde_json::from_str(json) {
@@ -58,6 +59,12 @@ mod tests {
         assert_eq!(shown("bank_account", r#""12345678""#).as_deref(), Some(r#""****""#));
         assert_eq!(shown("bank_account", r#""ÄÖÜ456789""#).as_deref(), Some(r#""****6789""#));
         assert_eq!(shown("id_document", r#"{"number":["C01X00T47"]}"#).as_deref(), Some(r#"{"number":"****"}"#));
+    }
+
+    #[test]
+    fn free_text_shows_nothing() {
+        assert_eq!(shown("message", r#""Ada, 030 1234567""#).as_deref(), Some(r#""****""#));
+        assert_eq!(shown("messages", r#"["Ada","030 1234567"]"#).as_deref(), Some(r#""****""#));
     }
 
     #[test]

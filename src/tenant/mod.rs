@@ -1,24 +1,36 @@
 //! A tenant: one controller's field catalogue, purposes, groups, retention and ages, as its published policy has them.
 //!
-//! It is read from four TOML texts, strictly: an unknown key, an unknown category, group, class or field, or a number used
+//! It is read from seven TOML texts, strictly: an unknown key, an unknown category, group, class or field, or a number used
 //! twice is an error that names the place. The shipped default tenant is compiled in.
 
 mod check;
+mod contacts;
+mod diff;
+pub mod document;
 mod mask;
+pub mod measures;
 pub mod normalise;
+pub mod publish;
 mod read;
+mod retention;
+mod rules;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use jiff::{Span, Timestamp};
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::code::Code;
 use crate::model::field::Field;
 use crate::model::ids::TenantId;
 use crate::model::purpose::{Group, GroupSet, Purpose};
 use crate::model::wire::AgeBand;
+
+pub use contacts::{AuthorityText, ControllerText, SlaText};
+pub use diff::{Changed, Diff, Widened, follows};
+use document::Document;
+pub use retention::{Period, RetentionRule};
 
 /// A place in a tenant's texts that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +42,8 @@ pub struct TenantError {
     pub place: String,
     /// What is wrong.
     pub problem: String,
+    /// The code that a caller gets for it.
+    pub code: Code,
 }
 
 /// The texts of a tenant.
@@ -43,6 +57,12 @@ pub struct Sources<'a> {
     pub purposes: &'a str,
     /// How long each group is kept.
     pub retention: &'a str,
+    /// Areas, what purposes rest on, assessments, legal rules.
+    pub rules: &'a str,
+    /// Regions and the ways between them, source systems, partners.
+    pub transfers: &'a str,
+    /// The controller, the authorities, how soon requests are answered.
+    pub contacts: &'a str,
 }
 
 impl Sources<'static> {
@@ -52,6 +72,9 @@ impl Sources<'static> {
         fields: include_str!("default/fields.toml"),
         purposes: include_str!("default/purposes.toml"),
         retention: include_str!("default/retention.toml"),
+        rules: include_str!("default/rules.toml"),
+        transfers: include_str!("default/transfers.toml"),
+        contacts: include_str!("default/contacts.toml"),
     };
 }
 
@@ -62,14 +85,24 @@ pub struct Tenant {
     version: String,
     fields: Vec<Field>,
     purposes: Vec<Purpose>,
+    /// Where each purpose stands in `purposes`.
+    places: HashMap<String, usize>,
     groups: BTreeMap<String, Group>,
     classes: BTreeSet<String>,
-    retention: BTreeMap<Group, Span>,
+    retention: Vec<RetentionRule>,
     ages: BTreeMap<String, i16>,
     default_age: i16,
+    withdrawal_grace: SignedDuration,
+    rules: rules::Rules,
+    document: Arc<Document>,
+    guardian_methods: BTreeSet<String>,
+    closure_grace: Option<Period>,
 }
 
 impl Tenant {
+    /// A jurisdiction that no text names: what holds for it holds wherever nothing else was said.
+    pub const ELSEWHERE: &'static str = "ZZ";
+
     /// The shipped default tenant, under the id that this vault gave it.
     pub fn shipped(id: TenantId) -> Result<Self, TenantError> {
         Self::read(id, &Sources::SHIPPED)
@@ -77,7 +110,17 @@ impl Tenant {
 
     /// The tenant that `sources` describe.
     pub fn read(id: TenantId, sources: &Sources<'_>) -> Result<Self, TenantError> {
-        read::tenant(id, sources)
+        Self::of(id, Document::read(sources)?)
+    }
+
+    /// The tenant that a whole configuration describes.
+    pub fn of(id: TenantId, document: Document) -> Result<Self, TenantError> {
+        read::tenant(id, document)
+    }
+
+    /// The configuration that it was made from.
+    pub fn document(&self) -> &Document {
+        &self.document
     }
 
     /// Its id.
@@ -112,7 +155,7 @@ impl Tenant {
 
     /// The published purpose of that id.
     pub fn purpose(&self, id: &str) -> Option<&Purpose> {
-        self.purposes.iter().find(|purpose| purpose.id == id)
+        self.places.get(id).map(|place| &self.purposes[*place])
     }
 
     /// The groups that a record collected for `purposes` is wrapped under. One that is not published is
@@ -136,9 +179,9 @@ impl Tenant {
         self.groups.iter().find(|&(_, &own)| own == group).map_or("", |(name, _)| name)
     }
 
-    /// The names of some groups, by number.
+    /// The names of those of some groups that it has, by number.
     pub fn group_names(&self, groups: GroupSet) -> Vec<String> {
-        groups.iter().map(|group| self.group_name(group).to_owned()).collect()
+        groups.iter().map(|group| self.group_name(group)).filter(|name| !name.is_empty()).map(str::to_owned).collect()
     }
 
     /// All purpose groups.
@@ -151,23 +194,31 @@ impl Tenant {
         self.classes.contains(class)
     }
 
-    /// When what was collected at `collected_at` under `group` ends; `None` if the group has no end of its own.
-    /// The period is a calendar period, counted in UTC.
-    pub fn retention_end(&self, group: Group, collected_at: Timestamp) -> Option<Timestamp> {
-        let period = *self.retention.get(&group)?;
-        // An end that the calendar cannot express (year 9999) is none.
-        collected_at.to_zoned_datetime(TimeZone::UTC).checked_add(period).ok().map(|end| end.timestamp())
-    }
-
-    /// Whether the retention period of `group` has ended for something collected at `collected_at`: at its end, it has.
-    pub fn is_expired(&self, group: Group, collected_at: Timestamp, now: Timestamp) -> bool {
-        self.retention_end(group, collected_at).is_some_and(|end| now >= end)
+    /// How long after a withdrawal the key of the purpose's group is destroyed; zero is with the next sweep.
+    pub const fn withdrawal_grace(&self) -> SignedDuration {
+        self.withdrawal_grace
     }
 
     /// The age below which somebody in `jurisdiction` is a minor: of the subdivision, else of the country, else the default.
     pub fn age(&self, jurisdiction: &str) -> i16 {
-        let country = jurisdiction.split('-').next().unwrap_or(jurisdiction);
-        self.ages.get(jurisdiction).or_else(|| self.ages.get(country)).copied().unwrap_or(self.default_age)
+        self.ages.get(jurisdiction).or_else(|| self.ages.get(rules::country(jurisdiction))).copied().unwrap_or(self.default_age)
+    }
+
+    /// The day on which somebody comes of age; `None` where the calendar has no such day.
+    pub fn comes_of_age(&self, jurisdiction: &str, birth_date: Date) -> Option<Date> {
+        let year = birth_date.year().checked_add(self.age(jurisdiction))?;
+        // Who is born on 29 February comes of age on 1 March of other years.
+        Date::new(year, birth_date.month(), birth_date.day()).or_else(|_| Date::new(year, 3, 1)).ok()
+    }
+
+    /// Whether a guardian's consent may have been verified like this (COPPA, 16 CFR 312.5(b); GDPR Art. 8(2)).
+    pub fn is_guardian_method(&self, method: &str) -> bool {
+        self.guardian_methods.contains(method)
+    }
+
+    /// When what a closed account leaves is destroyed.
+    pub fn closure_ends(&self, closed_at: Timestamp) -> Timestamp {
+        self.closure_grace.as_ref().and_then(|grace| grace.after(closed_at)).unwrap_or(closed_at)
     }
 
     /// Whether somebody is a minor on the day `today`. A birth date and a band that disagree count as a minor; neither

@@ -1,45 +1,84 @@
 //! Reads a tenant from its texts and holds them against each other.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
-use jiff::Span;
-use serde::Deserialize;
+use jiff::SignedDuration;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
-use super::{Sources, Tenant, TenantError};
+use super::document::Document;
+use super::retention::{Period, retention};
+use super::rules::{Rules, rules};
+use super::{Tenant, TenantError};
+use crate::model::code::Code;
 use crate::model::field::{AliasKind, Field, FieldSet, Identifiability, Kind, Mask, Sensitivity};
 use crate::model::ids::TenantId;
 use crate::model::purpose::{Group, Purpose};
+use crate::model::standing::PREFERENCES;
 
 const TENANT: &str = "tenant.toml";
 const FIELDS: &str = "fields.toml";
 const PURPOSES: &str = "purposes.toml";
-const RETENTION: &str = "retention.toml";
 
 /// A category list of one `*` is every category of the catalogue.
 const EVERY: &str = "*";
 
-#[derive(Deserialize)]
+/// `tenant.toml`: version, classes, groups, ages.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct TenantText {
-    version: String,
+pub(super) struct TenantText {
+    pub(super) version: String,
     classes: Vec<String>,
-    groups: BTreeMap<String, u8>,
-    ages: BTreeMap<String, i16>,
+    pub(super) groups: BTreeMap<String, u8>,
+    pub(super) ages: BTreeMap<String, i16>,
+    guardians: GuardiansText,
+    closure: ClosureText,
+    #[serde(default)]
+    consent: ConsentText,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FieldsText {
-    retired: Vec<u16>,
-    field: Vec<FieldText>,
+/// What follows when a consent is taken back.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct ConsentText {
+    withdrawal_grace: SignedDuration,
 }
 
-#[derive(Deserialize)]
+impl Default for ConsentText {
+    fn default() -> Self {
+        Self { withdrawal_grace: SignedDuration::from_hours(24) }
+    }
+}
+
+/// How a guardian's word is verified.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct FieldText {
-    number: u16,
-    name: String,
+pub(super) struct GuardiansText {
+    methods: Vec<String>,
+}
+
+/// What follows when an account is closed.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ClosureText {
+    grace: String,
+}
+
+/// `fields.toml`: the catalogue.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FieldsText {
+    pub(super) retired: Vec<u16>,
+    pub(super) field: Vec<FieldText>,
+}
+
+/// One field of the catalogue.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FieldText {
+    pub(super) number: u16,
+    pub(super) name: String,
     category: String,
     kind: Kind,
     identifiability: Identifiability,
@@ -57,15 +96,17 @@ struct FieldText {
     masked_members: Vec<String>,
 }
 
-#[derive(Deserialize)]
+/// `purposes.toml`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PurposesText {
-    purpose: Vec<PurposeText>,
+pub(super) struct PurposesText {
+    pub(super) purpose: Vec<PurposeText>,
 }
 
-#[derive(Deserialize)]
+/// One purpose.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct PurposeText {
+pub(super) struct PurposeText {
     id: String,
     title: String,
     #[serde(default)]
@@ -88,52 +129,67 @@ struct PurposeText {
     needs_rule: bool,
     #[serde(default)]
     after_closure: bool,
+    #[serde(default)]
+    never_minors: bool,
+    #[serde(default)]
+    preference: Vec<String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RetentionText {
-    retention: Vec<RuleText>,
+impl PurposeText {
+    /// The same as another purpose of its own.
+    #[cfg(test)]
+    pub(super) fn rename(&mut self, id: &str) {
+        id.clone_into(&mut self.id);
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RuleText {
-    group: String,
-    period: String,
-}
-
-/// The tenant that `sources` describe, or the first place in them that is wrong.
-pub(super) fn tenant(id: TenantId, sources: &Sources<'_>) -> Result<Tenant, TenantError> {
-    let text: TenantText = parsed(TENANT, sources.tenant)?;
-    let (ages, default_age) = ages(text.ages)?;
+/// The tenant that `document` describes, or the first place in it that is wrong.
+pub(super) fn tenant(id: TenantId, document: Document) -> Result<Tenant, TenantError> {
+    let text = &document.tenant;
+    let (ages, default_age) = ages(text.ages.clone())?;
     let mut tenant = Tenant {
         id,
-        version: text.version,
-        fields: fields(parsed(FIELDS, sources.fields)?)?,
+        version: text.version.clone(),
+        fields: fields(document.fields.clone())?,
         purposes: Vec::new(),
+        places: HashMap::new(),
         groups: groups(&text.groups)?,
         classes: distinct(TENANT, "classes", &text.classes)?,
-        retention: BTreeMap::new(),
+        retention: Vec::new(),
         ages,
         default_age,
+        withdrawal_grace: text.consent.withdrawal_grace,
+        rules: Rules::default(),
+        document: Arc::default(),
+        guardian_methods: distinct(TENANT, "guardians", &text.guardians.methods)?,
+        closure_grace: closure_grace(&text.closure.grace)?,
     };
     if !is_word(&tenant.version) {
         return Err(wrong(TENANT, "version", "is not a short word"));
     }
-    for purpose in parsed::<PurposesText>(PURPOSES, sources.purposes)?.purpose {
+    if tenant.withdrawal_grace.is_negative() {
+        return Err(wrong(TENANT, "consent.withdrawal_grace", "is before the withdrawal"));
+    }
+    for purpose in document.purposes.purpose.clone() {
         let purpose = self::purpose(&tenant, purpose)?;
+        tenant.places.insert(purpose.id.clone(), tenant.purposes.len());
         tenant.purposes.push(purpose);
     }
-    tenant.retention = retention(&tenant, parsed(RETENTION, sources.retention)?)?;
+    tenant.rules = rules(&tenant, &document)?;
+    tenant.retention = retention(&tenant, &tenant.rules, &document.retention)?;
+    tenant.document = Arc::new(document);
     Ok(tenant)
 }
 
-fn wrong(file: &'static str, place: impl Into<String>, problem: impl Into<String>) -> TenantError {
-    TenantError { file, place: place.into(), problem: problem.into() }
+pub(super) fn wrong(file: &'static str, place: impl Into<String>, problem: impl Into<String>) -> TenantError {
+    TenantError { file, place: place.into(), problem: problem.into(), code: Code::PolicyConflict }
 }
 
-fn parsed<T: DeserializeOwned>(file: &'static str, text: &str) -> Result<T, TenantError> {
+pub(super) fn parsed<T: DeserializeOwned>(file: &'static str, text: &str) -> Result<T, TenantError> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|&byte| byte == b'\n').count());
         wrong(file, format!("line {line}"), error.message())
@@ -141,7 +197,7 @@ fn parsed<T: DeserializeOwned>(file: &'static str, text: &str) -> Result<T, Tena
 }
 
 /// Names that stand in bodies, headers and queries: short, and without anything that would need quoting there.
-fn is_word(text: &str) -> bool {
+pub(super) fn is_word(text: &str) -> bool {
     let safe = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-' || byte == b'_';
     (1..=64).contains(&text.len()) && text.bytes().all(safe)
 }
@@ -166,7 +222,8 @@ fn groups(text: &BTreeMap<String, u8>) -> Result<BTreeMap<String, Group>, Tenant
         if !is_word(name) {
             return Err(wrong(TENANT, place, "is not a short word"));
         }
-        let group = Group::numbered(number).ok_or_else(|| wrong(TENANT, &place, "its number is not 1 to 31"))?;
+        let group = Group::numbered(number).filter(|group| *group != Group::HOLD);
+        let group = group.ok_or_else(|| wrong(TENANT, &place, "its number is not 1 to 30"))?;
         if groups.values().any(|&other| other == group) {
             return Err(wrong(TENANT, place, format!("number {number} is used twice")));
         }
@@ -181,6 +238,15 @@ fn ages(mut text: BTreeMap<String, i16>) -> Result<(BTreeMap<String, i16>, i16),
     }
     let default = text.remove("default").ok_or_else(|| wrong(TENANT, "ages", "there is no default"))?;
     Ok((text, default))
+}
+
+/// `none` is at once.
+fn closure_grace(text: &str) -> Result<Option<Period>, TenantError> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let period = Period::parse(text).ok_or_else(|| wrong(TENANT, "closure", "its grace is no calendar period"))?;
+    Ok(Some(period))
 }
 
 fn fields(text: FieldsText) -> Result<Vec<Field>, TenantError> {
@@ -291,6 +357,9 @@ fn purpose(tenant: &Tenant, text: PurposeText) -> Result<Purpose, TenantError> {
     if let Some(unknown) = classes.iter().find(|class| !tenant.has_class(class)) {
         return wrong(format!("unknown class `{unknown}`"));
     }
+    if let Some(unknown) = text.preference.iter().find(|name| !PREFERENCES.contains(&name.as_str())) {
+        return wrong(format!("unknown preference `{unknown}`"));
+    }
     Ok(Purpose {
         id: text.id,
         title: text.title,
@@ -306,31 +375,7 @@ fn purpose(tenant: &Tenant, text: PurposeText) -> Result<Purpose, TenantError> {
         pseudonymous: text.pseudonymous,
         needs_rule: text.needs_rule,
         after_closure: text.after_closure,
+        never_minors: text.never_minors,
+        preference: text.preference,
     })
-}
-
-fn retention(tenant: &Tenant, text: RetentionText) -> Result<BTreeMap<Group, Span>, TenantError> {
-    let mut rules: BTreeMap<Group, Option<Span>> = BTreeMap::new();
-    for rule in text.retention {
-        let place = format!("group `{}`", rule.group);
-        let group = tenant.group(&rule.group).ok_or_else(|| wrong(RETENTION, &place, "unknown group"))?;
-        let period = match rule.period.as_str() {
-            "none" => None,
-            period => Some(calendar_period(period).ok_or_else(|| wrong(RETENTION, &place, "its period is no calendar period"))?),
-        };
-        if rules.insert(group, period).is_some() {
-            return Err(wrong(RETENTION, place, "it has two rules"));
-        }
-    }
-    if let Some((name, _)) = tenant.groups.iter().find(|&(_, group)| !rules.contains_key(group)) {
-        return Err(wrong(RETENTION, format!("group `{name}`"), "it has no rule"));
-    }
-    Ok(rules.into_iter().filter_map(|(group, period)| Some((group, period?))).collect())
-}
-
-/// A positive period of years, months, weeks and days alone.
-fn calendar_period(text: &str) -> Option<Span> {
-    let span: Span = text.parse().ok()?;
-    let calendar = Span::new().years(span.get_years()).months(span.get_months()).weeks(span.get_weeks()).days(span.get_days());
-    (span.is_positive() && span.fieldwise() == calendar.fieldwise()).then_some(span)
 }

@@ -3,7 +3,7 @@
 use jiff::civil::date;
 
 use super::*;
-use crate::model::field::{AliasKind, Identifiability, Kind, Mask, Sensitivity};
+use crate::model::field::{AliasKind, FieldSet, Identifiability, Kind, Mask, Sensitivity};
 
 fn shipped() -> Tenant {
     Tenant::shipped(TenantId::from_bytes([1; 16])).unwrap()
@@ -85,6 +85,7 @@ fn numbers_of_fields_and_groups_never_change() {
         "bank_account",
         "consents",
         "guardian_external_id",
+        "postcode",
     ];
     assert_eq!(fields, (1..).zip(names).collect::<Vec<_>>());
     for (number, name) in (1..).zip(["identity", "contract", "content", "marketing", "device", "support", "security"]) {
@@ -141,7 +142,9 @@ fn what_a_subject_is_found_by_is_no_free_text() {
 fn sensitive_identity_data_is_masked() {
     let tenant = shipped();
     let masked: Vec<_> = tenant.fields().iter().filter(|field| field.mask != Mask::None).map(|field| &*field.name).collect();
-    assert_eq!(masked, ["password", "image", "photo", "id_document", "id_image", "signature", "bank_account"]);
+    let whole =
+        ["password", "image", "photo", "id_document", "id_image", "message", "messages", "enquiry", "signature", "bank_account"];
+    assert_eq!(masked, whole);
 }
 
 #[test]
@@ -250,7 +253,7 @@ fn the_groups_of_a_record_are_those_of_its_purposes() {
 fn retention_counts_in_calendar_periods() {
     let tenant = shipped();
     let end = |group: &str, from: &str| {
-        let end = tenant.retention_end(tenant.group(group).unwrap(), from.parse().unwrap());
+        let end = tenant.retention_end(tenant.group(group).unwrap(), "DE", &FieldSet::EMPTY, from.parse().unwrap());
         end.map(|end| end.to_string())
     };
     assert_eq!(end("contract", "2026-11-23T10:00:00Z").as_deref(), Some("2036-11-23T10:00:00Z"));
@@ -263,8 +266,37 @@ fn retention_counts_in_calendar_periods() {
     assert_eq!(end("contract", "9998-01-01T00:00:00Z"), None);
     let group = tenant.group("security").unwrap();
     let at = |text: &str| text.parse::<Timestamp>().unwrap();
-    assert!(!tenant.is_expired(group, at("2026-11-23T10:00:00Z"), at("2027-11-23T09:59:59.999999Z")));
-    assert!(tenant.is_expired(group, at("2026-11-23T10:00:00Z"), at("2027-11-23T10:00:00Z")));
+    assert!(!tenant.is_expired(group, "DE", &FieldSet::EMPTY, at("2026-11-23T10:00:00Z"), at("2027-11-23T09:59:59.999999Z")));
+    assert!(tenant.is_expired(group, "DE", &FieldSet::EMPTY, at("2026-11-23T10:00:00Z"), at("2027-11-23T10:00:00Z")));
+}
+
+#[test]
+fn a_record_lasts_as_long_as_its_longest_lasting_field_where_the_person_is() {
+    let tenant = shipped();
+    let contract = tenant.group("contract").unwrap();
+    let fields = |names: &[&str]| names.iter().map(|name| tenant.field(name).unwrap().number).collect::<FieldSet>();
+    let end = |jurisdiction: &str, names: &[&str]| {
+        let end = tenant.retention_end(contract, jurisdiction, &fields(names), "2026-11-23T10:00:00Z".parse().unwrap());
+        end.unwrap().to_string()[..4].to_owned()
+    };
+    assert_eq!(end("DE", &["invoice"]), "2034");
+    assert_eq!(end("GB", &["invoice"]), "2032");
+    assert_eq!(end("US-CA", &["invoice", "payment"]), "2033", "of the country where the subdivision has none");
+    assert_eq!(end("BR", &["invoice"]), "2036", "no law of ours: the group's own");
+    assert_eq!(end("GB", &["invoice", "name"]), "2036", "the name lasts longer");
+    assert_eq!(end("GB", &[]), "2036");
+    let rule = tenant.retention_rule(contract, "DE", Some(tenant.field("invoice").unwrap().number)).unwrap();
+    assert_eq!(rule.rule.as_deref(), Some("de-hgb-257"));
+}
+
+#[test]
+fn the_day_of_coming_of_age_is_the_first_on_which_nobody_is_a_minor() {
+    let tenant = shipped();
+    for (jurisdiction, birth) in [("DE", date(2013, 6, 26)), ("BE", date(2012, 2, 29)), ("US-CA", date(2020, 12, 31))] {
+        let day = tenant.comes_of_age(jurisdiction, birth).unwrap();
+        assert!(tenant.is_minor(jurisdiction, Some(birth), None, day.yesterday().unwrap()), "{birth}");
+        assert!(!tenant.is_minor(jurisdiction, Some(birth), None, day), "{birth}");
+    }
 }
 
 #[test]
@@ -317,7 +349,17 @@ fn broken(file: &str, from: &str, to: &str) -> String {
     let text = |name: &str, text: &str| if name == file { text.replacen(from, to, 1) } else { text.to_owned() };
     let (tenant, fields) = (text("tenant", shipped.tenant), text("fields", shipped.fields));
     let (purposes, retention) = (text("purposes", shipped.purposes), text("retention", shipped.retention));
-    let sources = Sources { tenant: &tenant, fields: &fields, purposes: &purposes, retention: &retention };
+    let (rules, transfers) = (text("rules", shipped.rules), text("transfers", shipped.transfers));
+    let contacts = text("contacts", shipped.contacts);
+    let sources = Sources {
+        contacts: &contacts,
+        tenant: &tenant,
+        fields: &fields,
+        purposes: &purposes,
+        retention: &retention,
+        rules: &rules,
+        transfers: &transfers,
+    };
     match Tenant::read(TenantId::from_bytes([1; 16]), &sources) {
         Ok(_) => "nothing is wrong".to_owned(),
         Err(error) => error.to_string(),
@@ -328,7 +370,7 @@ fn broken(file: &str, from: &str, to: &str) -> String {
 fn a_wrong_text_is_named_by_its_place() {
     for (file, from, to, error) in [
         ("tenant", "identity = 1", "identity = 2", "tenant.toml: group `identity`: number 2 is used twice"),
-        ("tenant", "identity = 1", "identity = 32", "tenant.toml: group `identity`: its number is not 1 to 31"),
+        ("tenant", "identity = 1", "identity = 31", "tenant.toml: group `identity`: its number is not 1 to 30"),
         ("tenant", "default = 16", "default = 160", "tenant.toml: age `default`: is not 0 to 99"),
         ("tenant", "default = 16", "", "tenant.toml: ages: there is no default"),
         ("tenant", "\"2026-11-1\"", "\"\"", "tenant.toml: version: is not a short word"),
@@ -359,7 +401,7 @@ fn a_wrong_text_is_named_by_its_place() {
             "purposes.toml: purpose `h-efficiency`: it needs one of: a group, aggregate_only, any_group",
         ),
         ("retention", "\"contract\"", "\"contrakt\"", "retention.toml: group `contrakt`: unknown group"),
-        ("retention", "\"contract\"", "\"identity\"", "retention.toml: group `identity`: it has two rules"),
+        ("retention", "\"contract\"", "\"identity\"", "retention.toml: group `identity`: its id is used twice"),
         ("retention", "P10Y", "PT10H", "retention.toml: group `contract`: its period is no calendar period"),
         ("retention", "P10Y", "P0D", "retention.toml: group `contract`: its period is no calendar period"),
         ("retention", "P10Y", "-P10Y", "retention.toml: group `contract`: its period is no calendar period"),

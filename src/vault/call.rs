@@ -7,9 +7,10 @@ use bytes::Bytes;
 use keys::KeysError;
 
 use crate::audit::TrailError;
-use crate::model::caller::Caller;
+use crate::model::caller::{Caller, Grounds};
 use crate::model::code::Code;
-use crate::model::ids::DecisionId;
+use crate::model::ids::{DecisionId, SubjectId};
+use crate::model::wire::Whom;
 use crate::store::StoreError;
 
 /// The circumstances of one call.
@@ -22,6 +23,20 @@ pub struct Call {
     pub idempotency: Option<Idempotency>,
     /// `If-Match`, as it came.
     pub if_match: Option<String>,
+    /// `Sec-GPC: 1` came with it: the person's browser objects to being sold, shared or profiled for advertising.
+    pub gpc: bool,
+    /// `Vault-Contract`, `Vault-Rule` and `Vault-Case`.
+    pub grounds: Grounds,
+}
+
+impl Call {
+    /// The subject that a path or body names. `me` is nobody to a caller whose token is no person's own.
+    pub fn subject(&self, whom: Whom) -> Result<SubjectId, Refused> {
+        match whom {
+            Whom::Subject(id) => Ok(id),
+            Whom::Me => self.caller.subject.ok_or(Code::NotFound.into()),
+        }
+    }
 }
 
 /// A repeatable call.
@@ -33,7 +48,7 @@ pub struct Idempotency {
 }
 
 /// A call that was carried out.
-#[derive(Default)]
+#[derive(Default, Clone)]
 pub struct Answer {
     /// The id of its entry in the trail.
     pub decision: Option<DecisionId>,
@@ -41,9 +56,9 @@ pub struct Answer {
     pub made: bool,
     /// The version of what was answered, opaque.
     pub etag: Option<String>,
-    /// JSON; `None` where there is nothing to say (204).
+    /// JSON, JSON-LD (it begins with its context) or HTML; `None` where there is nothing to say (204).
     pub body: Option<Vec<u8>>,
-    /// The path of what was made.
+    /// The path of what was made; where nothing was, of what the call led to instead (202).
     pub location: Option<String>,
 }
 
@@ -62,11 +77,13 @@ pub struct Refused {
     pub pointer: Option<String>,
     /// Seconds after which another try makes sense.
     pub retry_after: Option<u32>,
+    /// What is wrong with a policy, in words and in the names that its author gave.
+    pub reason: Option<String>,
 }
 
 impl From<Code> for Refused {
     fn from(code: Code) -> Self {
-        Self { code, decision: None, guard: None, purpose: None, pointer: None, retry_after: None }
+        Self { code, decision: None, guard: None, purpose: None, pointer: None, retry_after: None, reason: None }
     }
 }
 

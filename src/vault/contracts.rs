@@ -4,8 +4,8 @@ use crate::audit::Outcome;
 use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::SubjectId;
+use crate::model::standing::Contract;
 use crate::model::wire::{ContractState, PutContract};
-use crate::policy::Facts;
 use crate::store::layout::RowKey;
 
 use super::call::{Answer, Call, Refused};
@@ -13,6 +13,10 @@ use super::committer::{Change, Expect, RowChange};
 use super::core::first16;
 use super::lifecycle::Vault;
 use super::rows::{ContractRow, pack, unpack};
+use super::standing::amend;
+
+/// Contracts in force that one person may have: their row has 6,000 bytes, and what the person says must find room in it.
+const MOST: usize = 32;
 
 impl Vault {
     /// putContract: opens, changes or closes the contract `reference` of a subject. A change of an existing one with
@@ -29,8 +33,8 @@ impl Vault {
         let core = &opened.core;
         let tenant = core.tenant(&call.caller)?;
         let Some(person) = core.person(&tenant, id)? else { return Err(core.missing(call, operation, &tenant, id)) };
-        let about = person.facts();
-        core.decide(call, operation, &Facts { subject: Some(&about), ..core.facts(&tenant) }, Some(person.tag))?;
+        let about = person.facts(&tenant, core.clock.now());
+        core.decide(call, operation, &core.facts_about(&tenant, call, &person, &about), Some(person.tag))?;
         if reference.is_empty()
             || reference.len() > 64
             || !reference.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
@@ -63,6 +67,8 @@ impl Vault {
             until: body.until.map(|date| date.to_string()),
             version: version + 1,
         };
+        let standing =
+            Contract { reference: row.reference.clone(), active: row.active, from: row.from.clone(), until: row.until.clone() };
         let sealed = person.keys.seal_row(&key, &pack(&row)?)?;
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(person.tag);
@@ -76,7 +82,19 @@ impl Vault {
         let expect = old.map_or(Expect::Absent, Expect::Is);
         let mut change = Change { entries: vec![entry], ..Change::default() };
         // The subject's own row must still be there: an erasure in between wins.
-        change.guard(&person);
+        amend(core, &person, &mut change, |subject| {
+            let contracts = &mut subject.standing.contracts;
+            contracts.retain(|known| known.reference != standing.reference);
+            // Ended ones make room first: what a person says later must always find some.
+            if contracts.len() >= MOST {
+                contracts.retain(|known| known.active);
+            }
+            if contracts.len() >= MOST {
+                return Err(Code::StateConflict.into());
+            }
+            contracts.push(standing);
+            Ok(())
+        })?;
         change.rows.push(RowChange { key, expect, value: Some(sealed) });
         opened.committer.commit(change).await?;
         Ok(answer)

@@ -12,15 +12,19 @@ use crate::audit::{Entry, Mode, Note, Outcome, Receipt, Trail};
 use crate::auth::Registry;
 use crate::model::caller::{Caller, Operation};
 use crate::model::code::Code;
-use crate::model::ids::{DecisionId, RecordId, SubjectId, TenantId};
+use crate::model::ids::{CallerId, DecisionId, RecordId, SubjectId, TenantId};
+use crate::model::standing::Standing;
 use crate::model::time::Clock;
 use crate::policy::{self, Allowed, Ask, Denied, Facts, SubjectFacts, SubjectState};
 use crate::store::layout::{RecordRow, RowKey};
 use crate::store::{OnFatal, Store, StoreError};
 use crate::tenant::Tenant;
 
+use super::budget::{Attempts, Budget};
 use super::call::{Call, Refused};
+use super::disclosures;
 use super::rows::{LabelRow, SubjectRow, unpack};
+use super::tenants::Tenants;
 
 /// What stands as the policy version of entries that no tenant's policy decided.
 pub(crate) const OWN: &str = "vault";
@@ -34,7 +38,7 @@ pub(crate) struct Core {
     pub(crate) trail: Trail,
     pub(crate) reads: Mode,
     pub(crate) registry: Registry,
-    pub(crate) tenants: HashMap<TenantId, Arc<Tenant>>,
+    pub(crate) tenants: Arc<Tenants>,
     pub(crate) clock: Clock,
     pub(crate) people: People,
     pub(crate) epoch_since: RwLock<jiff::Timestamp>,
@@ -42,6 +46,14 @@ pub(crate) struct Core {
     pub(crate) commits: AtomicU64,
     /// Turns for making password verifiers.
     pub(crate) passwords: tokio::sync::Semaphore,
+    /// How many people each token read.
+    pub(crate) budget: Budget,
+    /// Codes of second factors that were tried, by caller.
+    pub(crate) codes_tried: Attempts<CallerId>,
+    /// Secrets that were tried, by subject.
+    pub(crate) secrets_tried: Attempts<Id>,
+    /// How long a step up counts.
+    pub(crate) step_up: jiff::SignedDuration,
     /// Ends the process.
     pub(crate) on_fatal: OnFatal,
 }
@@ -77,12 +89,27 @@ pub(crate) struct Person {
 
 impl Person {
     /// What the guards need to know.
-    pub(crate) fn facts(&self) -> SubjectFacts<'_> {
+    pub(crate) fn facts<'a>(&'a self, tenant: &'a Tenant, now: jiff::Timestamp) -> SubjectFacts<'a> {
+        let row = &self.row;
+        let today = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
         SubjectFacts {
-            tenant: TenantId::from_bytes(self.row.tenant),
-            class: &self.row.class,
-            state: SubjectState::Active,
-            jurisdiction: &self.row.jurisdiction,
+            tenant: TenantId::from_bytes(row.tenant),
+            class: &row.class,
+            state: match &row.standing {
+                Standing { waiting_erasure: Some(_), .. } => SubjectState::Held,
+                Standing { closed_at: Some(_), .. } => SubjectState::Closed,
+                _ => SubjectState::Active,
+            },
+            jurisdiction: &row.jurisdiction,
+            minor: tenant.is_minor(&row.jurisdiction, row.birth_date(), row.age_band(), today),
+            of_age_since: row
+                .birth_date()
+                .and_then(|birth| tenant.comes_of_age(&row.jurisdiction, birth))
+                .filter(|day| *day <= today)
+                .and_then(|day| day.to_zoned_datetime(jiff::tz::TimeZone::UTC).ok())
+                .map(|day| day.timestamp()),
+            region: row.region.as_deref().unwrap_or_else(|| tenant.storage()),
+            standing: &row.standing,
         }
     }
 
@@ -209,7 +236,15 @@ impl Core {
 
     /// The published configuration of the caller's controller.
     pub(crate) fn tenant(&self, caller: &Caller) -> Result<Arc<Tenant>, Refused> {
-        self.tenants.get(&caller.tenant).cloned().ok_or(Code::NotFound.into())
+        if let Some(tenant) = self.tenants.get(&caller.tenant) {
+            return Ok(tenant);
+        }
+        let outcome = Outcome::Refused { guard: Some("G0".into()), code: Code::ControllerUnknown };
+        let mut event = self.event("authenticate", outcome, Note::None)?;
+        (event.caller, event.token) = (Some(caller.id), Some(caller.token));
+        let decision = event.decision;
+        let _ticket = self.trail.append(&[event])?;
+        Err(Refused { decision: Some(decision), guard: Some("G0"), ..Code::ControllerUnknown.into() })
     }
 
     /// The subject with open keys, or `None` when there is no such subject (any more).
@@ -218,15 +253,25 @@ impl Core {
             return Ok((person.row.tenant == *tenant.id().bytes()).then_some(person));
         }
         let _loading = self.people.loading.read();
+        let Some(person) = self.load(id)?.map(Arc::new) else { return Ok(None) };
+        self.people.cache.insert(*id.bytes(), person.clone());
+        Ok((person.row.tenant == *tenant.id().bytes()).then_some(person))
+    }
+
+    /// The subject as it is now, whosever it is and past the cache: for work that goes through everybody.
+    pub(crate) fn look_at(&self, id: SubjectId) -> Result<Option<Person>, Refused> {
+        let _loading = self.people.loading.read();
+        self.load(id)
+    }
+
+    fn load(&self, id: SubjectId) -> Result<Option<Person>, Refused> {
         let Some(keys) = self.hierarchy.subject(&self.rows(), id.bytes())? else { return Ok(None) };
         let key = RowKey::Subject(id).bytes();
         let Some(sealed) = self.store.row(&key)? else { return Ok(None) };
         let plain = keys.open_row(&key, &sealed)?;
         let row: SubjectRow = unpack(plain.bytes())?;
         let tag = keys.tag(&row.tenant);
-        let person = Arc::new(Person { id, keys, row, tag, as_of: self.people.count() });
-        self.people.cache.insert(*id.bytes(), person.clone());
-        Ok((person.row.tenant == *tenant.id().bytes()).then_some(person))
+        Ok(Some(Person { id, keys, row, tag, as_of: self.people.count() }))
     }
 
     /// Whether the subject was erased here (a tombstone says so without naming it).
@@ -246,16 +291,38 @@ impl Core {
         Facts { trail: !self.trail.is_poisoned(), ..Facts::of(tenant) }
     }
 
+    /// What a decision about one person begins with. The person's own token, and a minor's guardian's, make it their own.
+    pub(crate) fn facts_about<'a>(
+        &self,
+        tenant: &'a Tenant,
+        call: &Call,
+        person: &Person,
+        about: &'a SubjectFacts<'a>,
+    ) -> Facts<'a> {
+        let guardian = person.row.standing.guardian.as_ref().filter(|word| about.minor && word.stands());
+        let guardian = guardian.map(|word| word.guardian);
+        let partner = call.caller.partner.as_deref();
+        let is_partners = partner.is_some_and(|partner| disclosures::is_known_to(self, tenant, person, partner));
+        let is_theirs = |id: SubjectId| id == person.id || guardian == Some(*id.bytes());
+        Facts {
+            subject: Some(about),
+            own: call.caller.subject.is_some_and(is_theirs) || is_partners,
+            key_groups: person.alive(),
+            dead_groups: person.dead(),
+            ..self.facts(tenant)
+        }
+    }
+
     /// An entry for this call, not yet in the trail.
     pub(crate) fn entry(&self, call: &Call, operation: Operation, outcome: Outcome) -> Result<Entry, Refused> {
         let tenant = self.tenants.get(&call.caller.tenant);
-        let version = tenant.map_or("", |tenant| tenant.version());
+        let version = tenant.as_ref().map_or("", |tenant| tenant.version());
         let mut entry = Entry::new(self.clock.now(), decision()?, operation.text(), outcome, version);
         entry.caller = Some(call.caller.id);
         entry.token = Some(call.caller.token);
         // A purpose outside the published policy is the caller's own text: it does not go into the trail, whether the
         // operation looked at it or not.
-        let published = |purpose: &&String| tenant.is_some_and(|tenant| tenant.purpose(purpose).is_some());
+        let published = |purpose: &&String| tenant.as_ref().is_some_and(|tenant| tenant.purpose(purpose).is_some());
         entry.purpose = call.purpose.as_ref().filter(published).cloned();
         Ok(entry)
     }
@@ -273,13 +340,21 @@ impl Core {
         facts: &Facts<'a>,
         tag: Option<[u8; 16]>,
     ) -> Result<Allowed<'a>, Refused> {
-        let ask = Ask { caller: &call.caller, operation, purpose: call.purpose.as_deref(), now: self.clock.now() };
+        let ask = Ask {
+            caller: &call.caller,
+            operation,
+            purpose: call.purpose.as_deref(),
+            now: self.clock.now(),
+            grounds: &call.grounds,
+        };
         policy::decide(&ask, facts).map_err(|denied| self.deny(call, operation, &denied, tag))
     }
 
     /// Notes a refusal and turns it into an answer. A trail that cannot be written is the stronger refusal.
     pub(crate) fn deny(&self, call: &Call, operation: Operation, denied: &Denied, tag: Option<[u8; 16]>) -> Refused {
-        self.note_refusal(call, operation, denied.code, Some(denied.guard), denied.shown_guard(), tag)
+        let refused = self.note_refusal(call, operation, denied.code, Some(denied.guard), denied.shown_guard(), tag);
+        // The trail has the reason; a partner may learn less.
+        if refused.code == denied.code { Refused { code: denied.shown_code(), ..refused } } else { refused }
     }
 
     /// A refusal by the vault itself, outside the guards (no such object, wrong state…), noted like any other.
@@ -317,7 +392,7 @@ impl Core {
             Ok(erased) => erased,
             Err(refused) => return refused,
         };
-        let gone = SubjectFacts { tenant: tenant.id(), class: "", state: SubjectState::Erased, jurisdiction: "" };
+        let gone = SubjectFacts::bare(tenant, SubjectState::Erased);
         let facts = Facts { subject: erased.then_some(&gone), ..self.facts(tenant) };
         match self.decide(call, operation, &facts, None) {
             Err(refused) => refused,
@@ -332,7 +407,20 @@ impl Core {
         let fields: Vec<u16> = allowed.fields().iter().collect();
         let ticket = self.trail.append(&[entry])?;
         let receipt = self.trail.released(ticket, self.reads).await?;
-        Ok(Admitted { gate: &self.gate, fields, _receipt: receipt, decision })
+        Ok(Admitted { gate: &self.gate, fields, _receipt: Arc::new(receipt), decision })
+    }
+
+    /// The same for several at once, each with its own entry: one wait for all of them.
+    pub(crate) async fn admit_each(&self, allowed: &[Allowed<'_>], entries: Vec<Entry>) -> Result<Vec<Admitted<'_>>, Refused> {
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let admitted: Vec<(Vec<u16>, DecisionId)> =
+            allowed.iter().zip(&entries).map(|(allowed, entry)| (allowed.fields().iter().collect(), entry.decision)).collect();
+        let ticket = self.trail.append(&entries)?;
+        let receipt = Arc::new(self.trail.released(ticket, self.reads).await?);
+        let one = |(fields, decision)| Admitted { gate: &self.gate, fields, _receipt: receipt.clone(), decision };
+        Ok(admitted.into_iter().map(one).collect())
     }
 }
 
@@ -341,7 +429,7 @@ pub(crate) struct Admitted<'a> {
     gate: &'a Gate,
     fields: Vec<u16>,
     /// The proof that the entry is in the trail.
-    _receipt: Receipt,
+    _receipt: Arc<Receipt>,
     pub(crate) decision: DecisionId,
 }
 

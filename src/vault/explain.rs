@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use serde_json::{Value, json};
+
 use crate::audit::Outcome;
 use crate::model::caller::{Caller, Operation, Role};
 use crate::model::code::Code;
-use crate::model::ids::{CallerId, SubjectId};
+use crate::model::ids::{CallerId, ConsentId, RestrictionId, SubjectId};
 use crate::model::wire::ExplainDecision;
 use crate::policy::roles::{self, Cell};
-use crate::policy::{self, Ask, Facts, SubjectFacts, SubjectState};
+use crate::policy::{self, Ask, Facts, Rule, SubjectFacts, SubjectState};
+use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
 use super::lifecycle::Vault;
+use super::reading::records_of;
+use super::records::record_facts;
 
 impl Vault {
     /// explainDecision: every guard with its result. Whoever may only explain their own decisions names nobody else.
@@ -40,9 +45,14 @@ impl Vault {
                 kind: row.rights.kind(),
                 roles: row.rights.roles(),
                 token: call.caller.token,
+                region: row.rights.region.clone(),
+                source: row.rights.source.clone(),
+                partner: row.rights.partner.clone(),
+                trained_until: row.rights.trained_until(),
                 purposes: row.rights.purposes.iter().cloned().collect(),
                 fields: None,
                 expires_at: call.caller.expires_at,
+                ..Caller::nobody(id, tenant.id())
             })
         };
         let Some(asked) = Operation::ALL.iter().copied().find(|known| known.text() == body.action.name) else {
@@ -74,14 +84,22 @@ impl Vault {
             return Err(core.refuse(call, operation, Code::NotFound, None));
         }
         let about = match &person {
-            Some(person) => Some(person.facts()),
-            None if erased => {
-                Some(SubjectFacts { tenant: tenant.id(), class: "", state: SubjectState::Erased, jurisdiction: "" })
-            }
+            Some(person) => Some(person.facts(&tenant, core.clock.now())),
+            None if erased => Some(SubjectFacts::bare(&tenant, SubjectState::Erased)),
             None => None,
         };
+        let known = match (&person, body.context.record) {
+            (Some(person), Some(id)) => records_of(core, person, |one| one.id == id)?,
+            _ => Arc::default(),
+        };
+        let one = known.iter().find(|one| Some(one.id) == body.context.record);
+        if body.context.record.is_some() && one.is_none() && !erased {
+            return Err(core.refuse(call, operation, Code::NotFound, person.as_ref().map(|person| person.tag)));
+        }
+        let record = one.map(|one| record_facts(one.id, &one.row, &one.label));
         let facts = Facts {
             subject: about.as_ref(),
+            record: record.as_ref(),
             // A dry run supposes that the target is the caller's own where only that would be allowed.
             own: !hidden && caller.roles.iter().any(|role| roles::cell(asked, *role) == Cell::Own),
             fields: &fields,
@@ -89,20 +107,52 @@ impl Vault {
             dead_groups: person.as_ref().map(|person| person.dead()).unwrap_or_default(),
             ..core.facts(&tenant)
         };
-        let ask = Ask { caller: &caller, operation: asked, purpose: body.context.purpose.as_deref(), now: core.clock.now() };
+        let ask = Ask {
+            caller: &caller,
+            operation: asked,
+            purpose: body.context.purpose.as_deref(),
+            now: core.clock.now(),
+            grounds: &call.grounds,
+        };
         let decision = policy::decide(&ask, &facts).is_ok();
         let guards: Vec<_> = policy::explain(&ask, &facts)
             .into_iter()
             .map(|finding| {
-                serde_json::json!({"guard": finding.guard, "name": finding.name, "holds": finding.holds,
-                                   "code": finding.code.map(Code::text)})
+                let rules: Vec<Value> = finding.rules().map(|rule| shown(&tenant, rule)).collect();
+                json!({"guard": finding.guard, "name": finding.name, "holds": finding.holds,
+                       "code": finding.code.map(Code::text), "rules": rules})
             })
             .collect();
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = person.as_ref().map(|person| person.tag);
         let admitted = core.admit(&allowed, entry).await?;
-        let body = serde_json::json!({"decision": decision, "context": {"policy_version": tenant.version(), "guards": guards}});
+        let body = json!({"decision": decision, "context": {"policy_version": tenant.version(), "guards": guards}});
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
+    }
+}
+
+/// A rule that a guard went by: its kind, its id, and the policy version that it stands in. What stands about the person has
+/// ids of the vault's own; the reference of a contract is the application's word for it.
+fn shown(tenant: &Tenant, rule: Rule<'_>) -> Value {
+    let version = tenant.version();
+    let of_policy = |kind: &str, id: &str| json!({"kind": kind, "id": id, "policy_version": version});
+    match rule {
+        Rule::Basis(rule) => {
+            json!({"kind": "basis", "id": rule.id, "basis": rule.basis, "term": rule.term, "policy_version": version})
+        }
+        Rule::Assessment(assessment) => of_policy("assessment", &assessment.id),
+        Rule::Legal(rule) => of_policy("legal-rule", &rule.id),
+        Rule::Transfer(rule) => of_policy("transfer", &rule.id),
+        Rule::Partner(partner) => of_policy("partner", &partner.id),
+        Rule::Retention(group) => of_policy("retention", tenant.group_name(group)),
+        Rule::Consent(consent) => {
+            json!({"kind": "consent", "id": ConsentId::from_bytes(consent.id), "policy_version": consent.policy_version})
+        }
+        Rule::Contract(contract) => json!({"kind": "contract", "id": contract.reference}),
+        Rule::Preference(preference) => json!({"kind": "preference", "id": preference.name}),
+        Rule::Restriction(restriction) => json!({"kind": "restriction", "id": RestrictionId::from_bytes(restriction.id)}),
+        Rule::Guardian(word) => json!({"kind": "guardian-consent", "id": SubjectId::from_bytes(word.guardian)}),
+        Rule::Extension(extension) => json!({"kind": "extension", "id": extension.ground}),
     }
 }

@@ -45,6 +45,17 @@ pub(crate) enum Begun<'a> {
     Again(Answer),
 }
 
+impl<'a> Begun<'a> {
+    /// What the first call holds while it runs; as an error the answer that a repetition gets.
+    pub(crate) fn first(self) -> Result<Option<Held<'a>>, Answer> {
+        match self {
+            Self::Plain => Ok(None),
+            Self::First(held) => Ok(Some(held)),
+            Self::Again(answer) => Err(answer),
+        }
+    }
+}
+
 /// An Idempotency-Key in use; letting go of it lets the next call with the key in.
 pub(crate) struct Held<'a> {
     in_flight: &'a Mutex<HashSet<Id>>,
@@ -112,7 +123,9 @@ pub(crate) fn begin_item<'a>(
     item: u64,
 ) -> Result<Begun<'a>, Refused> {
     let Some(idempotency) = &call.idempotency else { return Ok(Begun::Plain) };
-    let named: [&[u8]; 3] = [call.caller.id.bytes(), &item.to_be_bytes(), idempotency.key.as_bytes()];
+    // Persons who come through one portal have keys of their own.
+    let person: &[u8] = call.caller.subject.as_ref().map_or(&[], |subject| subject.bytes());
+    let named: [&[u8]; 4] = [call.caller.id.bytes(), person, &item.to_be_bytes(), idempotency.key.as_bytes()];
     let digest = core.hierarchy.keyed_digest("idempotency", &named);
     let digest = first16(&digest);
     if !in_flight.lock().insert(digest) {
@@ -153,8 +166,8 @@ fn again(core: &Core, call: &Call, operation: Operation, subject: Option<Subject
         Some(id) => core.person(&tenant, id)?,
         None => None,
     };
-    let unnamed = SubjectFacts { tenant: tenant.id(), class: "", state: SubjectState::Active, jurisdiction: "" };
-    let about = person.as_ref().map_or(unnamed, |person| person.facts());
+    let unnamed = SubjectFacts::bare(&tenant, SubjectState::Active);
+    let about = person.as_ref().map_or(unnamed, |person| person.facts(&tenant, core.clock.now()));
     // Ownership and the second person were judged when the answer was made, for this very caller.
     let facts = Facts { subject: Some(&about), own: true, second: Second::Waived, ..core.facts(&tenant) };
     let tag = person.as_ref().map(|person| person.tag);

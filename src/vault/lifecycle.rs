@@ -1,6 +1,6 @@
 //! Making, opening, unsealing, sealing and closing a vault.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,14 @@ use crate::store::sled::{Settings, SledStore};
 use crate::store::{Batch, OnFatal, Store, StoreError};
 use crate::tenant::Tenant;
 
+use super::budget::{Attempts, Budget};
 use super::call::Refused;
 use super::committer::Committer;
 use super::core::{Core, People, TreeRows};
 use super::housekeeping::Housekeeping;
+use super::sweeper::Sweeper;
+use super::tenants::Tenants;
+use super::{factors, secrets};
 
 /// Interior nodes of the key trees that are kept open in memory, about 5 KB each.
 const NODES: usize = 8_192;
@@ -44,6 +48,12 @@ pub struct VaultConfig {
     pub cache_subjects: usize,
     /// Whether a new caller needs a second security officer.
     pub second_person_for_callers: bool,
+    /// People that one token may read in an hour; 0 is no limit.
+    pub people_per_hour: usize,
+    /// Seconds that a step up counts.
+    pub step_up_seconds: u32,
+    /// How often the vault sweeps by itself; never unless told.
+    pub sweep_every: Option<Duration>,
     /// Called when nothing may be written any more (a failed sync): ends the process.
     pub on_fatal: OnFatal,
 }
@@ -57,6 +67,9 @@ impl VaultConfig {
             cache_bytes: 64 << 20,
             cache_subjects: 65_536,
             second_person_for_callers: true,
+            sweep_every: None,
+            people_per_hour: 10_000,
+            step_up_seconds: 300,
             on_fatal: Arc::new(|step| {
                 tracing::error!(step, "nothing can be kept any more: the process ends");
                 std::process::exit(70);
@@ -146,7 +159,7 @@ pub(crate) struct Inner {
     pub(crate) clock: Clock,
     pub(crate) id: VaultId,
     pub(crate) store: Arc<dyn Store>,
-    pub(crate) tenants: HashMap<TenantId, Arc<Tenant>>,
+    pub(crate) tenants: Arc<Tenants>,
     opened: RwLock<Option<Arc<Opened>>>,
     /// One sealing or unsealing at a time, and how many wrong passphrases in a row.
     turn: tokio::sync::Mutex<WrongTries>,
@@ -164,6 +177,7 @@ pub(crate) struct Opened {
     pub(crate) core: Arc<Core>,
     pub(crate) committer: Arc<Committer>,
     housekeeping: Housekeeping,
+    sweeper: Sweeper,
 }
 
 impl Vault {
@@ -246,7 +260,7 @@ impl Vault {
             clock,
             id: VaultId::from_bytes(vault),
             store,
-            tenants: tenants.into_iter().map(|tenant| (tenant.id(), Arc::new(tenant))).collect(),
+            tenants: Arc::new(Tenants::of(tenants)),
             opened: RwLock::new(None),
             turn: tokio::sync::Mutex::default(),
             in_flight: Mutex::default(),
@@ -360,20 +374,28 @@ impl Inner {
             epoch_since: RwLock::new(epoch_since),
             commits: AtomicU64::new(mark.number),
             passwords: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
+            budget: Budget::new(self.config.people_per_hour),
+            codes_tried: Attempts::new(factors::TRIES, factors::WINDOW),
+            secrets_tried: Attempts::new(secrets::TRIES, secrets::WINDOW),
+            step_up: jiff::SignedDuration::from_secs(i64::from(self.config.step_up_seconds)),
             on_fatal: self.config.on_fatal.clone(),
         };
         super::recovery::run(&core, mark.entries, &findings)?;
+        super::policies::in_force(&core).map_err(OpenError::Tenant)?.into_iter().for_each(|tenant| core.tenants.put(tenant));
         let core = Arc::new(core);
         let committer = Committer::start(core.clone()).map_err(|e| OpenError::File("the committer thread", e))?;
         let committer = Arc::new(committer);
         let housekeeping = Housekeeping::start(core.clone(), committer.clone());
         let housekeeping = housekeeping.map_err(|e| OpenError::File("the housekeeping thread", e))?;
-        Ok(Opened { core, committer, housekeeping })
+        let sweeper = Sweeper::start(core.clone(), committer.clone(), self.config.sweep_every);
+        let sweeper = sweeper.map_err(|e| OpenError::File("the sweeper thread", e))?;
+        Ok(Opened { core, committer, housekeeping, sweeper })
     }
 }
 
 impl Opened {
     fn finish(&self) {
+        self.sweeper.stop();
         self.housekeeping.stop();
         self.committer.stop();
         self.core.trail.close();

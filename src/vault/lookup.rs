@@ -19,7 +19,7 @@ impl Vault {
         let core = &opened.core;
         let tenant = core.tenant(&call.caller)?;
         let facts = core.facts(&tenant);
-        let allowed = core.decide(call, operation, &facts, None)?;
+        core.decide(call, operation, &facts, None)?;
         let Some(kind) = AliasKind::named(&body.r#type) else {
             let refused = core.refuse(call, operation, Code::NotIndexable, None);
             return Err(Refused { pointer: Some("/type".into()), ..refused });
@@ -37,6 +37,9 @@ impl Vault {
         let Some(person) = core.person(&tenant, id)? else {
             return Err(core.refuse(call, operation, Code::NotFound, None));
         };
+        // What was asked without knowing whom is decided again for this person: even that they are here is theirs.
+        let about = person.facts(&tenant, core.clock.now());
+        let allowed = core.decide(call, operation, &core.facts_about(&tenant, call, &person, &about), Some(person.tag))?;
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(person.tag);
         let admitted = core.admit(&allowed, entry).await?;

@@ -8,26 +8,28 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::audit::Outcome;
 use crate::model::caller::Operation;
 use crate::model::code::Code;
-use crate::model::field::FieldSet;
+use crate::model::field::{Field, FieldSet};
 use crate::model::ids::{RecordId, SubjectId};
 use crate::model::purpose::Group;
 use crate::model::wire::ReadRecords;
-use crate::policy::{Allowed, Denied, Facts, RecordFacts};
+use crate::policy::{Allowed, Denied, Facts};
 use crate::store::Row;
 use crate::store::layout::{Envelope, RecordHead, RowKey, prefix};
 
 use super::call::{Answer, Call, Refused};
 use super::core::{Core, Known, Person, key_group};
+use super::disclosures;
 use super::lifecycle::Vault;
-use super::records::{context, etag, known_numbers, label_context, whole, wrapped, wraps_of};
-use super::rows::{time, unpack};
+use super::masks;
+use super::records::{context, etag, known_numbers, label_context, record_facts, whole, wrapped, wraps_of};
+use super::rows::unpack;
 
 /// Records on a page unless told, and at most (API.md).
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
 
 /// How often a read begins again because keys changed under it.
-const TRIES: usize = 4;
+pub(crate) const TRIES: usize = 4;
 
 /// Records of a subject that are kept in memory together, and the bytes they may have.
 const FEW: usize = 16;
@@ -50,7 +52,7 @@ impl Vault {
         for _ in 0..TRIES {
             let turn = self.opened()?.core.hierarchy.turn();
             match self.read_once(call, subject, &ask).await {
-                Err(refused) if refused.code == Code::Internal && self.opened()?.core.hierarchy.turn() != turn => continue,
+                Err(refused) if is_closed(&refused) && self.opened()?.core.hierarchy.turn() != turn => continue,
                 // A large record's pieces were replaced between its first row and the others.
                 Err(refused) if refused.code == Code::StoreUnavailable => last = Some(refused),
                 Err(refused) if refused.decision.is_none() => {
@@ -73,14 +75,8 @@ impl Vault {
         let tenant = core.tenant(&call.caller)?;
         let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
         let asked = known_numbers(&tenant, ask.fields.iter());
-        let about = person.facts();
-        let facts = Facts {
-            subject: Some(&about),
-            fields: &asked,
-            key_groups: person.alive(),
-            dead_groups: person.dead(),
-            ..core.facts(&tenant)
-        };
+        let about = person.facts(&tenant, core.clock.now());
+        let facts = Facts { fields: &asked, ..core.facts_about(&tenant, call, &person, &about) };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
         if asked.len() != ask.fields.len() {
             return Err(core.refuse(call, operation, Code::FieldNotInCatalogue, Some(person.tag)));
@@ -105,6 +101,8 @@ impl Vault {
                 continue;
             }
             match examine(&allowed, one) {
+                // In a list, what was collected for other purposes is simply not part of this one.
+                Err(denied) if denied.code == Code::PurposeIncompatible && ask.record.is_none() => {}
                 Ok(Some((group, fields))) => found.push(Found { place, group, fields }),
                 Ok(None) => {}
                 Err(denied) => first_denial = first_denial.or(Some(denied)),
@@ -116,13 +114,26 @@ impl Vault {
             return Err(core.deny(call, operation, &denied, Some(person.tag)));
         }
 
+        let released: FieldSet = found.iter().flat_map(|record| record.fields.iter().copied()).collect();
+        let now = core.clock.now();
+        let masked = masks::masked(&allowed, &call.grounds, &released)
+            .map_err(|code| core.refuse(call, operation, code, Some(person.tag)))?;
+        if !found.is_empty()
+            && let Err(seconds) = core.budget.take(call.caller.token, subject.bytes(), now)
+        {
+            let refused = core.refuse(call, operation, Code::ReadBudgetSpent, Some(person.tag));
+            return Err(Refused { retry_after: Some(seconds), ..refused });
+        }
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(person.tag);
         entry.records = found.len() as u32;
-        entry.fields = found.iter().flat_map(|record| record.fields.iter().copied()).collect();
-        entry.fields.sort_unstable();
-        entry.fields.dedup();
+        entry.fields = released.iter().collect();
+        entry.obligations = masks::obligations(&tenant, &released, &masked);
         let admitted = core.admit(&allowed, entry).await?;
+        let disclosure = disclosures::note_read(&opened, call, &tenant, &person, &released, admitted.decision).await;
+        // Keys that changed under it: the read begins again.
+        let disclosure =
+            disclosure.map_err(|refused| if refused.code == Code::Stale { Code::Internal.into() } else { refused })?;
 
         let mut body = Vec::with_capacity(64 + found.iter().map(|f| known[f.place].row.envelope.len() + 96).sum::<usize>());
         body.extend_from_slice(b"{\"records\":[");
@@ -132,7 +143,7 @@ impl Vault {
             }
             let one = &known[record.place];
             let permit = admitted.permit(subject, key_group(record.group)?);
-            let key = person.keys.record_key(&permit, one.id.bytes(), &wraps_of(&one.row)).map_err(closed)?;
+            let key = person.keys.record_key(&permit, one.id.bytes(), &wraps_of(&one.row))?;
             let bound = context(core, &person, one.id, &one.row, &one.label_digest)?;
             let opened = key.decrypt(&permit, &bound, &one.row.envelope, Some(&record.fields))?;
             open_object(&mut body, one);
@@ -144,7 +155,8 @@ impl Vault {
                 body.push(b'"');
                 body.extend_from_slice(field.name.as_bytes());
                 body.extend_from_slice(b"\":");
-                body.extend_from_slice(plain.bytes());
+                let mask = if masked.contains(*number) { mask(field, plain.bytes())? } else { None };
+                body.extend_from_slice(mask.as_ref().map_or(plain.bytes(), |mask| mask.as_bytes()));
             }
             body.extend_from_slice(b"}}");
         }
@@ -157,14 +169,28 @@ impl Vault {
             }
             None => body.extend_from_slice(b"null"),
         }
+        if let Some(id) = disclosure {
+            body.extend_from_slice(format!(",\"disclosure\":\"{id}\"").as_bytes());
+        }
         body.push(b'}');
         let single = ask.record.is_some().then(|| found.first().map(|record| etag(known[record.place].row.version))).flatten();
         Ok(Answer { decision: Some(admitted.decision), etag: single, body: Some(body), ..Answer::default() })
     }
 }
 
+/// What is shown of a field instead of its value; `None` where its mask hides nothing.
+fn mask(field: &Field, plain: &[u8]) -> Result<Option<String>, Refused> {
+    let text = std::str::from_utf8(plain).map_err(|_| Code::Internal)?;
+    Ok(field.masked(text))
+}
+
+/// Whether a key or a row did not open, rather than a guard refused: after a change of the keys it may.
+fn is_closed(refused: &Refused) -> bool {
+    refused.code == Code::Internal || refused.code == Code::KeyDestroyed && refused.decision.is_none()
+}
+
 /// A key that the guards saw alive and that is gone by now is the same as a row that does not open: see the tries above.
-fn closed(error: keys::KeysError) -> Refused {
+pub(crate) fn closed(error: keys::KeysError) -> Refused {
     match Refused::from(error) {
         refused if refused.code == Code::KeyDestroyed => Code::Internal.into(),
         refused => refused,
@@ -218,6 +244,21 @@ fn known(core: &Core, call: &Call, person: &Person, ask: &ReadRecords) -> Result
     Ok((Arc::new(open_labels(core, person, page)?), next))
 }
 
+/// All records of a subject, or at least those that `keep` says yes to.
+pub(crate) fn records_of(core: &Core, person: &Person, keep: impl Fn(&Known) -> bool) -> Result<Arc<Vec<Known>>, Refused> {
+    if let Some(all) = core.people.records(person.id.bytes(), || few(core, person))? {
+        return Ok(all);
+    }
+    let prefix = prefix::records(&person.id);
+    let (mut kept, mut after) = (Vec::new(), None::<Vec<u8>>);
+    loop {
+        let page = core.store.scan(&prefix, after.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(Arc::new(kept)) };
+        after = Some(last.clone());
+        kept.extend(open_labels(core, person, page)?.into_iter().filter(|one| keep(one)));
+    }
+}
+
 /// All records of a subject, if they are few and small.
 fn few(core: &Core, person: &Person) -> Result<Option<Vec<Known>>, Refused> {
     let page = core.store.scan(&prefix::records(&person.id), None, FEW + 1)?;
@@ -230,7 +271,7 @@ fn is_inline(value: &[u8]) -> bool {
     RecordHead::parse(value).is_ok_and(|head| matches!(head.envelope, Envelope::Inline(_)))
 }
 
-fn open_labels(core: &Core, person: &Person, page: Vec<Row>) -> Result<Vec<Known>, Refused> {
+pub(crate) fn open_labels(core: &Core, person: &Person, page: Vec<Row>) -> Result<Vec<Known>, Refused> {
     let mut known = Vec::with_capacity(page.len());
     for (key, value) in page {
         let Some(RowKey::Record(_, id)) = RowKey::parse(&key) else { return Err(Code::StoreUnavailable.into()) };
@@ -239,7 +280,7 @@ fn open_labels(core: &Core, person: &Person, page: Vec<Row>) -> Result<Vec<Known
     Ok(known)
 }
 
-fn open_label(core: &Core, person: &Person, id: RecordId, value: &[u8]) -> Result<Known, Refused> {
+pub(crate) fn open_label(core: &Core, person: &Person, id: RecordId, value: &[u8]) -> Result<Known, Refused> {
     let row = whole(core, &person.id, &id, value)?;
     let plain = person.keys.open_row(&label_context(&person.id, &id), &row.label)?;
     Ok(Known { id, label: unpack(plain.bytes())?, label_digest: keys::digest::sha256(&[plain.bytes()]), row })
@@ -247,9 +288,8 @@ fn open_label(core: &Core, person: &Person, id: RecordId, value: &[u8]) -> Resul
 
 /// Whether this call may open this record, through which group, and which of its fields. `Ok(None)`: the record is not
 /// part of the purpose, or has none of the fields.
-fn examine(allowed: &Allowed<'_>, one: &Known) -> Result<Option<(Group, Vec<u16>)>, Denied> {
-    let collected_at = time(one.label.collected_at);
-    let about = RecordFacts { purposes: &one.label.purposes, groups: wrapped(&one.row), collected_at };
+pub(crate) fn examine(allowed: &Allowed<'_>, one: &Known) -> Result<Option<(Group, Vec<u16>)>, Denied> {
+    let about = record_facts(one.id, &one.row, &one.label);
     let group = match allowed.on(&about) {
         Ok(group) => group,
         Err(denied) if denied.code == Code::NotFound => return Ok(None),

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use jiff::civil::Date;
 use keys::{Group, GroupSet, RecordContext};
 
 use crate::audit::{Entry, Outcome};
@@ -9,7 +11,8 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::field::{Field, FieldSet, Kind, Sensitivity};
 use crate::model::ids::{RecordId, SubjectId};
-use crate::model::wire::{BatchRecord, Fields, RecordView, RectifyRecord, WriteRecord};
+use crate::model::standing::Task;
+use crate::model::wire::{BatchRecord, Fields, Lifetime, RecordView, RectifyRecord, Source, WriteRecord};
 use crate::policy::{Facts, RecordFacts};
 use crate::store::layout::{self, Envelope, RecordHead, RecordRow, RowKey, Wrap, prefix};
 use crate::tenant::Tenant;
@@ -17,18 +20,24 @@ use crate::tenant::Tenant;
 use super::call::{Answer, Call, Refused};
 use super::committer::{Change, Expect, RowChange};
 use super::core::{Core, Person, fresh, key_group, key_groups};
+use super::disclosures;
 use super::erasure::sealing::{Shredding, Target};
 use super::idempotency::{self, Begun, Held, Owner};
 use super::lifecycle::{Opened, Vault};
 use super::merge::merged;
 use super::rows::{LabelField, LabelRow, pack, time, unpack};
+use super::standing::amend;
 use super::subjects::group_names;
+use super::{children, requests, required, verified};
 
 /// The schema number of the field catalogue's numbering; field numbers are never used again.
 const SCHEMA: u32 = 1;
 
 /// How often a write is tried again when keys changed under it.
 const TRIES: usize = 4;
+
+/// Things that may be owed to one person at a time.
+const MOST_TASKS: usize = 8;
 
 /// Fields that one record may have.
 const MOST_FIELDS: usize = 128;
@@ -48,18 +57,7 @@ impl Vault {
             Begun::Plain => None,
         };
         let draft = check(core, call, subject, body).await?;
-        for _ in 0..TRIES {
-            let Some(person) = ready(&opened, &draft).await? else {
-                return Err(core.missing(call, Operation::WriteRecord, &draft.tenant, subject));
-            };
-            let (change, answer) = encrypt(core, call, &draft, &person, held.as_ref())?;
-            match opened.committer.commit(change).await {
-                Ok(()) => return Ok(answer),
-                Err(refused) if refused.code == Code::Stale => continue,
-                Err(refused) => return Err(refused),
-            }
-        }
-        Err(Code::Overloaded.into())
+        write_one(&opened, call, &draft, held.as_ref()).await
     }
 
     /// `POST /records:batch`: each item stands or falls alone; what stands is one durable commit.
@@ -90,23 +88,30 @@ impl Vault {
             _ => None,
         });
         open_groups(&opened, new).await?;
-        let mut held = Vec::new();
         let mut prepared = Vec::with_capacity(drafts.len());
-        for draft in drafts {
+        for draft in &drafts {
             prepared.push(match draft {
-                Ok(Item::Again(answer)) => Ok((None, answer)),
+                Ok(Item::Again(answer)) => Ok((None, answer.clone())),
+                // Each of these may end in an erasure or change its subject's row: one after the other, below.
+                Ok(Item::New(draft, _)) if draft.touches_subject() => Err(Code::Stale.into()),
                 Ok(Item::New(draft, first)) => match core.person(&draft.tenant, draft.subject)? {
                     Some(person) => {
-                        let encrypted = encrypt(core, call, &draft, &person, first.as_ref());
-                        held.extend(first);
-                        encrypted.map(|(change, answer)| (Some(change), answer))
+                        encrypt(core, call, draft, &person, first.as_ref()).map(|(change, answer)| (Some(change), answer))
                     }
                     None => Err(core.missing(call, Operation::WriteRecord, &draft.tenant, draft.subject)),
                 },
-                Err(refused) => Err(refused),
+                Err(refused) => Err(refused.clone()),
             });
         }
-        Ok(commit_each(&opened, prepared).await)
+        let mut done = commit_each(&opened, prepared).await;
+        for (draft, outcome) in drafts.iter().zip(&mut done) {
+            if let (Ok(Item::New(draft, first)), Err(refused)) = (draft, &outcome)
+                && refused.code == Code::Stale
+            {
+                *outcome = write_one(&opened, call, draft, first.as_ref()).await;
+            }
+        }
+        Ok(done)
     }
 
     /// rectifyRecord: RFC 7396 over the fields; the new version takes the old one's place, for `If-Match` its only.
@@ -123,15 +128,16 @@ impl Vault {
         let tenant = core.tenant(&call.caller)?;
         let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
         let asked = known_numbers(&tenant, body.fields.0.keys());
-        let about = person.facts();
-        let facts = Facts {
-            subject: Some(&about),
-            fields: &asked,
-            key_groups: person.alive(),
-            dead_groups: person.dead(),
-            ..core.facts(&tenant)
-        };
+        let about = person.facts(&tenant, core.clock.now());
+        let facts = Facts { fields: &asked, ..core.facts_about(&tenant, call, &person, &about) };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
+        let invalid = |code: Code, pointer: &str| {
+            let refused = core.refuse(call, operation, code, Some(person.tag));
+            Refused { pointer: Some(pointer.to_owned()), ..refused }
+        };
+        if !verified::is_evidence(body.evidence.as_ref()) {
+            return Err(invalid(Code::InvalidBody, "/evidence"));
+        }
         let (gone, mut values) = changes(core, call, operation, &tenant, body.fields, Some(person.tag)).await?;
         let key = RowKey::Record(subject, id).bytes();
         let Some(bytes) = core.store.row(&key)? else {
@@ -142,13 +148,24 @@ impl Vault {
         let label_bytes = person.keys.open_row(&label_key, &row.label)?;
         let mut label: LabelRow = unpack(label_bytes.bytes())?;
         let wraps = wraps_of(&row);
-        let record = RecordFacts { purposes: &label.purposes, groups: wrapped(&row), collected_at: time(label.collected_at) };
+        let record = record_facts(id, &row, &label);
         let group = allowed.on(&record).map_err(|denied| core.deny(call, operation, &denied, Some(person.tag)))?;
         let Some(wanted) = &call.if_match else {
             return Err(core.refuse(call, operation, Code::IfMatchRequired, Some(person.tag)));
         };
         if *wanted != etag(row.version) {
             return Err(core.refuse(call, operation, Code::Stale, Some(person.tag)));
+        }
+        if let Some(code) = verified::hindrance(call, &label.fields, &asked, body.evidence.as_ref()) {
+            return Err(invalid(code, "/evidence"));
+        }
+        let born = born(&tenant, &values);
+        let shown = body.evidence.is_some() && call.caller.subject.is_none();
+        if children::grows_up(&person, born, about.minor) && !shown {
+            return Err(invalid(Code::EvidenceRequired, "/evidence"));
+        }
+        if children::found(&tenant, &person, born, core.clock.now()) {
+            return children::erase(&opened, call, operation, &tenant, &person).await;
         }
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(person.tag);
@@ -187,7 +204,13 @@ impl Vault {
             let refused = core.refuse(call, operation, Code::InvalidBody, Some(person.tag));
             return Err(Refused { pointer: Some("/fields".into()), ..refused });
         }
-        label.fields = label_fields(&tenant, fields.iter().map(|(number, _)| *number));
+        let now = core.clock.now();
+        let marks = verified::marks(&tenant, call, &body.verified_at, |number| fields.iter().any(|(own, _)| *own == number), now);
+        let marks = marks.map_err(|code| invalid(code, "/verified_at"))?;
+        let mut new = label_fields(&tenant, fields.iter().map(|(number, _)| *number));
+        verified::carry(&label.fields, &mut new, &asked, body.evidence.as_ref(), now);
+        verified::mark(&mut new, &marks);
+        label.fields = new;
         let label_plain = pack(&label)?;
         let mut next = RecordRow {
             version: row.version + 1,
@@ -202,11 +225,21 @@ impl Vault {
         let answer = Answer {
             decision: Some(done.decision),
             etag: Some(etag(next.version)),
-            body: Some(view(&tenant, id, &label.kind, &next)?),
+            body: Some(view(&tenant, id, &label, &next, Vec::new())?),
             ..Answer::default()
         };
         let mut change = Change { entries: vec![done], ..Change::default() };
         change.guard(&person);
+        if let Some(request) = body.request {
+            let fulfilled = requests::fulfil(core, &person, request, id)?;
+            change.rows.push(fulfilled.ok_or_else(|| invalid(Code::InvalidBody, "/request"))?);
+        }
+        if born.is_some_and(|born| person.row.birth_date() != Some(born)) {
+            amend(core, &person, &mut change, |row| {
+                row.birth_date = born.map(|born| born.to_string());
+                Ok(())
+            })?;
+        }
         for key in layout::keys_of(&subject, &id, &bytes)?.into_iter().skip(1) {
             change.rows.push(RowChange { key, expect: Expect::Any, value: None });
         }
@@ -215,6 +248,7 @@ impl Vault {
             change.rows.push(RowChange { key, expect: Expect::Is(bytes), value: Some(value) });
         }
         change.rows.extend(rows.map(|(key, value)| RowChange { key, expect: Expect::Fresh, value: Some(value) }));
+        change.rows.extend(disclosures::updates(core, &person, &asked)?);
         opened.committer.commit(change).await?;
         Ok(answer)
     }
@@ -229,16 +263,20 @@ impl Vault {
         let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
         let value = core.store.row(&RowKey::Record(subject, id).bytes())?;
         let row = value.as_deref().map(|value| whole(core, &subject, &id, value)).transpose()?;
-        // ○ in the matrix: a writer deletes what it wrote itself.
-        let own = match &row {
-            Some(row) => {
+        // ○ in the matrix: a writer deletes what it wrote itself, and a person what is theirs, whoever wrote it.
+        let about = person.facts(&tenant, core.clock.now());
+        let facts = core.facts_about(&tenant, call, &person, &about);
+        let wrote = match &row {
+            Some(row) if call.caller.subject.is_none() => {
                 let plain = person.keys.open_row(&label_context(&subject, &id), &row.label)?;
                 unpack::<LabelRow>(plain.bytes())?.writer == *call.caller.id.bytes()
             }
-            None => false,
+            _ => false,
         };
-        let about = person.facts();
-        core.decide(call, operation, &Facts { subject: Some(&about), own, ..core.facts(&tenant) }, Some(person.tag))?;
+        core.decide(call, operation, &Facts { own: facts.own || wrote, ..facts }, Some(person.tag))?;
+        if person.row.standing.is_held(id.bytes()) {
+            return Err(core.refuse(call, operation, Code::Held, Some(person.tag)));
+        }
         let Some(row) = row else { return Err(core.refuse(call, operation, Code::NotFound, Some(person.tag))) };
         if call.if_match.as_ref().is_some_and(|wanted| *wanted != etag(row.version)) {
             return Err(core.refuse(call, operation, Code::Stale, Some(person.tag)));
@@ -269,6 +307,41 @@ struct Draft {
     groups: GroupSet,
     label: LabelRow,
     values: Vec<Value>,
+    /// The birth date among the values.
+    born: Option<Date>,
+    /// Whether it shows a child without a guardian's consent.
+    finds_child: bool,
+    /// What is owed to the person because a third party gave it.
+    task: Option<Task>,
+    /// Purposes that cannot be served for want of a field.
+    unavailable: Vec<String>,
+}
+
+impl Draft {
+    fn touches_subject(&self) -> bool {
+        self.finds_child || self.born.is_some() || self.task.is_some()
+    }
+}
+
+/// Writes what was checked; again while keys or the subject's row change under it.
+async fn write_one(opened: &Opened, call: &Call, draft: &Draft, held: Option<&Held<'_>>) -> Result<Answer, Refused> {
+    let core = &opened.core;
+    let operation = Operation::WriteRecord;
+    for _ in 0..TRIES {
+        let Some(person) = ready(opened, draft).await? else {
+            return Err(core.missing(call, operation, &draft.tenant, draft.subject));
+        };
+        if draft.finds_child {
+            return children::erase(opened, call, operation, &draft.tenant, &person).await;
+        }
+        let (change, answer) = encrypt(core, call, draft, &person, held)?;
+        match opened.committer.commit(change).await {
+            Ok(()) => return Ok(answer),
+            Err(refused) if refused.code == Code::Stale => continue,
+            Err(refused) => return Err(refused),
+        }
+    }
+    Err(Code::Overloaded.into())
 }
 
 async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) -> Result<Draft, Refused> {
@@ -281,16 +354,14 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
     };
     // The decision comes before any other answer: who may not write learns nothing, not even that the body is wrong.
     let numbers = known_numbers(&tenant, body.fields.0.keys());
-    let about = person.facts();
-    let facts = Facts {
-        subject: Some(&about),
-        fields: &numbers,
-        key_groups: person.alive(),
-        dead_groups: person.dead(),
-        ..core.facts(&tenant)
-    };
+    let about = person.facts(&tenant, core.clock.now());
+    let facts = Facts { fields: &numbers, ..core.facts_about(&tenant, call, &person, &about) };
     let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
     let (fields, own_group) = (*allowed.fields(), allowed.group());
+    // Nothing is collected from somebody who was never shown a policy (p02); only published ones are recorded as shown.
+    if person.row.standing.notices.is_empty() {
+        return Err(core.refuse(call, operation, Code::NoticeRequired, Some(person.tag)));
+    }
     if body.fields.0.is_empty() || body.fields.0.len() > MOST_FIELDS {
         return Err(invalid(Code::InvalidBody, "/fields".into()));
     }
@@ -312,6 +383,9 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
         let Some(purpose) = tenant.purpose(name) else {
             return Err(invalid(Code::PurposeNotPublished, format!("/purposes/{place}")));
         };
+        if !call.caller.purposes.contains(name) {
+            return Err(invalid(Code::PurposeNotGranted, format!("/purposes/{place}")));
+        }
         if purpose.aggregate_only {
             return Err(invalid(Code::AggregateOnly, format!("/purposes/{place}")));
         }
@@ -322,16 +396,27 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
             groups = groups.with(key_group(group)?);
         }
     }
-    let source = body.source.unwrap_or(crate::model::wire::Source { r#type: "data-subject".into(), party: None });
+    let source = body.source.unwrap_or(Source { r#type: "data-subject".into(), party: None, basis: None });
     let third_party = match source.r#type.as_str() {
         "data-subject" | "interaction" => false,
         "third-party" | "public" => true,
         _ => return Err(invalid(Code::InvalidBody, "/source/type".into())),
     };
-    if (third_party && source.party.is_none()) || source.party.as_ref().is_some_and(|party| !is_word(party)) {
-        return Err(invalid(Code::InvalidBody, "/source/party".into()));
+    if third_party && (source.party.is_none() || source.basis.is_none()) {
+        return Err(invalid(Code::ProvenanceRequired, "/source".into()));
+    }
+    for (name, word) in [("party", &source.party), ("basis", &source.basis)] {
+        if word.as_ref().is_some_and(|word| !is_term(word)) {
+            return Err(invalid(Code::InvalidBody, format!("/source/{name}")));
+        }
     }
     let now = core.clock.now();
+    let mut unavailable = required::unavailable(core, &tenant, &person, &purposes, &numbers)?;
+    if let Some(own) = unavailable.iter().find(|purpose| call.purpose.as_ref() == Some(*purpose)) {
+        let refused = invalid(Code::FieldRequired, "/fields".into());
+        return Err(Refused { purpose: Some(own.clone()), ..refused });
+    }
+    unavailable.sort();
     let collected_at = body.collected_at.unwrap_or(now);
     if collected_at > now.checked_add(jiff::SignedDuration::from_mins(5)).unwrap_or(now) {
         return Err(invalid(Code::InvalidBody, "/collected_at".into()));
@@ -340,6 +425,17 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
     if !gone.is_empty() {
         return Err(invalid(Code::FieldValueInvalid, "/fields".into()));
     }
+    let marks = verified::marks(&tenant, call, &body.verified_at, |number| numbers.contains(&number), now);
+    let marks = marks.map_err(|code| invalid(code, "/verified_at".into()))?;
+    let mut label_fields = label_fields(&tenant, values.iter().map(|(number, _)| *number));
+    verified::mark(&mut label_fields, &marks);
+    let owed = third_party.then(|| source.party.clone()).flatten();
+    let task = owed.map(|party| notice_task(party, now));
+    let born = born(&tenant, &values);
+    if children::grows_up(&person, born, about.minor) {
+        return Err(invalid(Code::EvidenceRequired, "/fields".into()));
+    }
+    let finds_child = children::found(&tenant, &person, born, now);
     let label = LabelRow {
         kind: body.kind,
         purposes,
@@ -348,13 +444,36 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
         collected_at: collected_at.as_microsecond(),
         region: person.row.region.clone(),
         policy_version: tenant.version().to_owned(),
-        fields: label_fields(&tenant, values.iter().map(|(number, _)| *number)),
+        fields: label_fields,
         writer: *call.caller.id.bytes(),
+        system: call.caller.source.clone(),
+        session: body.lifetime == Lifetime::Session,
+        source_basis: source.basis,
     };
     if groups.is_empty() {
         return Err(invalid(Code::CategoryNotPermitted, "/purposes".into()));
     }
-    Ok(Draft { tenant, subject, fields, groups, label, values })
+    let born = born.filter(|born| person.row.birth_date() != Some(*born));
+    let known = |task: &Task| person.row.standing.tasks.iter().any(|own| own.kind == task.kind && own.party == task.party);
+    let task = task.filter(|task| !known(task));
+    Ok(Draft { tenant, subject, fields, groups, label, values, born, finds_child, task, unavailable })
+}
+
+/// What a third party gave is told to the person within a month (GDPR Art. 14(3)(a)), counted by the calendar in UTC.
+fn notice_task(party: String, now: Timestamp) -> Task {
+    let due = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).checked_add(jiff::Span::new().months(1));
+    let due_at = due.map_or(now, |due| due.timestamp()).as_microsecond();
+    Task { kind: "art14-notice".into(), party, at: now.as_microsecond(), due_at }
+}
+
+/// The birth date among some values.
+fn born(tenant: &Tenant, values: &[Value]) -> Option<Date> {
+    let (_, json) = values.iter().find(|(number, _)| tenant.field_numbered(*number).is_some_and(is_birth_date))?;
+    serde_json::from_slice::<String>(json).ok()?.parse().ok()
+}
+
+fn is_birth_date(field: &Field) -> bool {
+    field.kind == Kind::Date && field.category == "pd:BirthDate"
 }
 
 /// The numbers of those names that the catalogue has.
@@ -423,6 +542,8 @@ fn label_fields(tenant: &Tenant, numbers: impl Iterator<Item = u16>) -> Vec<Labe
             number: field.number,
             category: field.category.clone(),
             high: field.sensitivity == Sensitivity::High,
+            verified_at: None,
+            evidence: None,
         })
         .collect()
 }
@@ -478,7 +599,14 @@ fn encrypt(
         return Err(Code::Stale.into());
     }
     let id = RecordId::from_bytes(fresh()?);
-    let (record_key, wraps) = person.keys.new_record_key(id.bytes(), draft.groups)?;
+    // What is written while everything is held for a case is held too.
+    let held_whole = person.row.standing.holds().any(|hold| hold.records.is_empty());
+    let hold = if held_whole && person.keys.groups().contains(Group::HOLD) {
+        GroupSet::EMPTY.with(Group::HOLD)
+    } else {
+        GroupSet::EMPTY
+    };
+    let (record_key, wraps) = person.keys.new_record_key(id.bytes(), draft.groups.union(hold))?;
     let label = pack(&draft.label)?;
     let label_key = label_context(&person.id, &id);
     let mut row = RecordRow {
@@ -502,13 +630,28 @@ fn encrypt(
         decision: Some(entry.decision),
         made: true,
         etag: Some(etag(1)),
-        body: Some(view(&draft.tenant, id, &draft.label.kind, &row)?),
+        body: Some(view(&draft.tenant, id, &draft.label, &row, draft.unavailable.clone())?),
         location: Some(format!("/v1/subjects/{}/records/{id}", person.id)),
     };
     let mut change = Change { entries: vec![entry], ..Change::default() };
     change.guard(person);
     for (key, value) in layout::split(&person.id, &id, &row)? {
         change.rows.push(RowChange { key, expect: Expect::Fresh, value: Some(value) });
+    }
+    if draft.touches_subject() {
+        amend(core, person, &mut change, |row| {
+            if let Some(born) = draft.born {
+                row.birth_date = Some(born.to_string());
+            }
+            let tasks = &mut row.standing.tasks;
+            let new = draft.task.iter().filter(|task| !tasks.iter().any(|own| own.kind == task.kind && own.party == task.party));
+            let new: Vec<Task> = new.cloned().collect();
+            if tasks.len() + new.len() > MOST_TASKS {
+                return Err(Code::StateConflict.into());
+            }
+            tasks.extend(new);
+            Ok(())
+        })?;
     }
     if let Some(held) = held {
         change.rows.push(held.keep(core, &Owner::Subject(person.id.bytes(), &person.keys), &answer)?);
@@ -594,20 +737,39 @@ pub(crate) fn whole(core: &Core, subject: &SubjectId, record: &RecordId, value: 
     layout::join(subject, record, value, &pieces).map_err(Refused::from)
 }
 
+/// What the guards need to know of a record.
+pub(crate) fn record_facts<'a>(id: RecordId, row: &RecordRow, label: &'a LabelRow) -> RecordFacts<'a> {
+    RecordFacts {
+        purposes: &label.purposes,
+        groups: wrapped(row).without_hold(),
+        collected_at: time(label.collected_at),
+        fields: label.fields.iter().map(|field| field.number).collect(),
+        id: Some(id),
+        source: label.system.as_deref(),
+        session: label.session,
+    }
+}
+
 /// A record's version for `If-Match`: a number, never a digest of what it holds.
 pub(crate) fn etag(version: u64) -> String {
     format!("\"{version}\"")
 }
 
-fn view(tenant: &Tenant, id: RecordId, kind: &str, row: &RecordRow) -> Result<Vec<u8>, Refused> {
+fn view(tenant: &Tenant, id: RecordId, label: &LabelRow, row: &RecordRow, unavailable: Vec<String>) -> Result<Vec<u8>, Refused> {
     let groups = group_names(tenant, key_groups(wrapped(row)));
-    let view = RecordView { id, kind: kind.to_owned(), version: row.version, groups };
+    let (kind, policy_version) = (label.kind.clone(), label.policy_version.clone());
+    let view = RecordView { id, kind, version: row.version, groups, policy_version, unavailable };
     serde_json::to_vec(&view).map_err(|_| Code::Internal.into())
 }
 
 /// A word that may stand in a label: up to 64 letters, digits, dots, dashes and underscores.
 pub(crate) fn is_word(text: &str) -> bool {
     !text.is_empty() && text.len() <= 64 && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+}
+
+/// A term of a vocabulary, or a word: `eu-gdpr:A6-1-f`.
+fn is_term(text: &str) -> bool {
+    is_word(&text.replace(':', "-"))
 }
 
 impl Change {

@@ -10,6 +10,8 @@ use minicbor::{Decode, Encode};
 use crate::model::code::Code;
 use crate::model::wire::{AgeBand, Cause, ErasureState, Notice, Scope};
 
+use crate::model::standing::{Consent, Restriction, Standing};
+
 use super::call::Refused;
 
 /// A subject, without its values: class, jurisdiction, how it can be found. Sealed under the subject's tag key.
@@ -39,6 +41,9 @@ pub(crate) struct SubjectRow {
     /// Groups that were erased, bit g = group g; one that was opened again since lives all the same.
     #[n(10)]
     pub erased_groups: u32,
+    /// Consents, contracts, restrictions, preferences, the guardian's word.
+    #[n(11)]
+    pub standing: Standing,
 }
 
 /// Where a subject's alias lies in the alias tree.
@@ -52,7 +57,7 @@ pub(crate) struct AliasRow {
 }
 
 /// The notice that was shown before collection.
-#[derive(Encode, Decode)]
+#[derive(Encode, Decode, Clone)]
 #[cbor(map)]
 pub(crate) struct NoticeRow {
     #[n(0)]
@@ -111,6 +116,15 @@ pub(crate) struct LabelRow {
     /// The caller that wrote it.
     #[cbor(n(8), with = "minicbor::bytes")]
     pub writer: [u8; 16],
+    /// The source system that it came in through (p30).
+    #[n(9)]
+    pub system: Option<String>,
+    /// Gone when the session is: after a day at the latest.
+    #[n(10)]
+    pub session: bool,
+    /// What a third party's giving it rests on (p07).
+    #[n(11)]
+    pub source_basis: Option<String>,
 }
 
 /// One field's class at the time of writing.
@@ -123,6 +137,12 @@ pub(crate) struct LabelField {
     pub category: String,
     #[n(2)]
     pub high: bool,
+    /// When its value was verified.
+    #[n(3)]
+    pub verified_at: Option<i64>,
+    /// What showed that an earlier verified value was wrong: kind and SHA-256.
+    #[n(4)]
+    pub evidence: Option<String>,
 }
 
 /// A contract that a purpose can rest on. Sealed under the subject's tag key.
@@ -139,6 +159,170 @@ pub(crate) struct ContractRow {
     pub until: Option<String>,
     #[n(4)]
     pub version: u64,
+}
+
+/// A restriction's story: what it is, and what was done with it. Sealed under the subject's tag key.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct RestrictionRow {
+    #[n(0)]
+    pub restriction: Restriction,
+    #[n(1)]
+    pub steps: Vec<Step>,
+}
+
+/// One step of a restriction: `begun`, `approved`, `excepted`, `lifted`.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct Step {
+    #[n(0)]
+    pub step: String,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub by: [u8; 16],
+    #[n(2)]
+    pub at: i64,
+    #[n(3)]
+    pub reason: Option<String>,
+}
+
+/// A request of a person. Sealed under the vault's row key, so that it can be asked for by its id alone; what it says stands in it
+/// sealed under the subject's tag key. Both go when the person is erased, and only type and times stay.
+#[derive(Encode, Decode, Clone)]
+#[cbor(map)]
+pub(crate) struct RequestRow {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub tenant: [u8; 16],
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub subject: Option<[u8; 16]>,
+    #[n(2)]
+    pub kind: u8,
+    #[n(3)]
+    pub status: u8,
+    #[n(4)]
+    pub received_at: i64,
+    #[n(5)]
+    pub expected_by: i64,
+    #[cbor(n(6), with = "minicbor::bytes")]
+    pub opener: [u8; 16],
+    /// When what a closed account leaves is destroyed.
+    #[n(7)]
+    pub closes_at: Option<i64>,
+    #[cbor(n(8), with = "minicbor::bytes")]
+    pub erasure: Option<[u8; 16]>,
+    /// [`RequestDetails`].
+    #[cbor(n(9), with = "minicbor::bytes")]
+    pub details: Option<Vec<u8>>,
+    #[cbor(n(10), with = "minicbor::bytes")]
+    pub tag: [u8; 16],
+}
+
+/// What a request is about.
+#[derive(Encode, Decode, Default)]
+#[cbor(map)]
+pub(crate) struct RequestDetails {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub record: Option<[u8; 16]>,
+    #[n(1)]
+    pub fields: Vec<u16>,
+    /// Kind and SHA-256.
+    #[n(2)]
+    pub evidence: Option<String>,
+}
+
+/// One consent event, never changed again. Sealed under the subject's tag key.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct ConsentRow {
+    /// What stands of it in the subject's row too, while it is the newest of its purpose and kind.
+    #[n(0)]
+    pub event: Consent,
+    #[n(1)]
+    pub notice: Option<NoticeRow>,
+    #[n(2)]
+    pub evidence: Option<String>,
+    /// Who recorded it; none for the vault itself.
+    #[cbor(n(3), with = "minicbor::bytes")]
+    pub by: Option<[u8; 16]>,
+    #[n(4)]
+    pub extend_until: Option<i64>,
+    /// Its entry in the trail: how long the trail was before it at least, and the decision that it carries.
+    #[n(5)]
+    pub near: u64,
+    #[cbor(n(6), with = "minicbor::bytes")]
+    pub decision: [u8; 16],
+    /// The receipt, in RFC 8785 form.
+    #[n(7)]
+    pub receipt: String,
+}
+
+/// What of a subject went to a partner. Sealed under the subject's tag key, so it is gone with the subject.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct DisclosureRow {
+    /// The partner's id.
+    #[n(0)]
+    pub recipient: String,
+    #[n(1)]
+    pub purpose: String,
+    /// Numbers of the fields.
+    #[n(2)]
+    pub fields: Vec<u16>,
+    /// Where the partner received it.
+    #[n(3)]
+    pub region: String,
+    /// SHA-256 of the agreement that was in force.
+    #[n(4)]
+    pub agreement: String,
+    #[n(5)]
+    pub at: i64,
+    #[cbor(n(6), with = "minicbor::bytes")]
+    pub caller: [u8; 16],
+    /// The decision that released it.
+    #[cbor(n(7), with = "minicbor::bytes")]
+    pub decision: [u8; 16],
+    /// The partner read it for itself.
+    #[n(8)]
+    pub read: bool,
+}
+
+/// What a partner is to hear of: fields that it got were corrected. Sealed under the subject's tag key.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct UpdateRow {
+    /// The partner's id.
+    #[n(0)]
+    pub recipient: String,
+    /// A disclosure by which it got some of them.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub disclosure: [u8; 16],
+    /// Numbers of the fields.
+    #[n(2)]
+    pub fields: Vec<u16>,
+    #[n(3)]
+    pub at: i64,
+}
+
+/// A notice to be sent, without address or text. Sealed under the subject's tag key.
+#[derive(Encode, Decode)]
+#[cbor(map)]
+pub(crate) struct QueuedNotice {
+    #[n(0)]
+    pub kind: String,
+    #[n(1)]
+    pub template: String,
+    #[n(2)]
+    pub policy_version: String,
+    #[n(3)]
+    pub language: String,
+    #[n(4)]
+    pub channel: String,
+    #[n(5)]
+    pub at: i64,
+    #[cbor(n(6), with = "minicbor::bytes")]
+    pub caller: [u8; 16],
+    /// What it is sent for.
+    #[n(7)]
+    pub purpose: String,
 }
 
 /// An erasure. Sealed under the vault's row key; the subject's id is dropped from it when it is sealed.
@@ -183,6 +367,22 @@ pub(crate) struct ErasureRow {
     pub decision: Option<[u8; 16]>,
     #[n(16)]
     pub aliases: u32,
+    /// What it left, and why.
+    #[n(18)]
+    pub kept: Vec<KeptRow>,
+}
+
+/// Something that an erasure left.
+#[derive(Encode, Decode, Clone)]
+#[cbor(map)]
+pub(crate) struct KeptRow {
+    #[n(0)]
+    pub what: String,
+    #[n(1)]
+    pub rule: String,
+    /// Until when, microseconds since 1970.
+    #[n(2)]
+    pub until: Option<i64>,
 }
 
 /// A record's id inside an erasure.
@@ -203,7 +403,7 @@ pub(crate) struct CountRow {
     pub count: u64,
 }
 
-const STATES: [ErasureState; 8] = [
+const STATES: [ErasureState; 9] = [
     ErasureState::Requested,
     ErasureState::Verified,
     ErasureState::Approved,
@@ -212,6 +412,7 @@ const STATES: [ErasureState; 8] = [
     ErasureState::Sealed,
     ErasureState::Denied,
     ErasureState::Revoked,
+    ErasureState::Partial,
 ];
 const SCOPES: [Scope; 3] = [Scope::Subject, Scope::Groups, Scope::Records];
 const CAUSES: [Cause; 6] =

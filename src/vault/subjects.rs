@@ -7,7 +7,8 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::field::AliasKind;
 use crate::model::ids::SubjectId;
-use crate::model::wire::{AgeBand, CreateSubject, SubjectView};
+use crate::model::standing::{Notice, Standing};
+use crate::model::wire::{AgeBand, CreateSubject, ShownView, SubjectView, TaskView};
 use crate::policy::{Facts, SubjectFacts, SubjectState};
 use crate::store::layout::RowKey;
 use crate::tenant::{Tenant, normalise};
@@ -18,7 +19,8 @@ use super::core::{Core, Person, fresh, key_group};
 use super::idempotency::{self, Begun, Held, Owner};
 use super::lifecycle::Vault;
 use super::records::is_word;
-use super::rows::{AliasRow, NoticeRow, SubjectRow, pack};
+use super::rows::{AliasRow, NoticeRow, SubjectRow, pack, time};
+use super::{guardians, restrictions};
 
 /// Aliases that one subject may have.
 const MOST_ALIASES: usize = 16;
@@ -71,8 +73,8 @@ impl Vault {
         let Some(person) = core.person(&tenant, id)? else {
             return Err(core.missing(call, Operation::GetSubject, &tenant, id));
         };
-        let about = person.facts();
-        let facts = Facts { subject: Some(&about), ..core.facts(&tenant) };
+        let about = person.facts(&tenant, core.clock.now());
+        let facts = core.facts_about(&tenant, call, &person, &about);
         let allowed = core.decide(call, Operation::GetSubject, &facts, Some(person.tag))?;
         let mut entry = core.entry(call, Operation::GetSubject, Outcome::Allowed)?;
         entry.tag = Some(person.tag);
@@ -92,8 +94,24 @@ pub(crate) fn noted(core: &Core, call: &Call, refused: Refused) -> Refused {
 fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>>) -> Result<(Change, Answer), Refused> {
     let operation = Operation::CreateSubject;
     let tenant = core.tenant(&call.caller)?;
-    let about =
-        SubjectFacts { tenant: tenant.id(), class: &body.class, state: SubjectState::Active, jurisdiction: &body.jurisdiction };
+    let today = core.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
+    let minor = tenant.is_minor(&body.jurisdiction, body.birth_date, body.age_band, today);
+    let agreed = match (&body.guardian, &body.guardian_consent) {
+        (Some(guardian), Some(word)) => Some(guardians::consent(core, &tenant, None, *guardian, word)),
+        _ => None,
+    };
+    // Of somebody of age nobody is the guardian.
+    let guardian = agreed.clone().and_then(Result::ok).filter(|_| minor);
+    let mut standing = Standing { guardian, ..Standing::default() };
+    let about = SubjectFacts {
+        class: &body.class,
+        jurisdiction: &body.jurisdiction,
+        minor,
+        // A region that there is not is named below.
+        region: body.region.as_deref().filter(|region| tenant.has_region(region)).unwrap_or_else(|| tenant.storage()),
+        standing: &standing,
+        ..SubjectFacts::bare(&tenant, SubjectState::Active)
+    };
     let facts = Facts { subject: Some(&about), ..core.facts(&tenant) };
     let group = core.decide(call, operation, &facts, None)?.group();
     let refuse = |pointer: &str| {
@@ -106,13 +124,20 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
     if !is_jurisdiction(&body.jurisdiction) {
         return Err(refuse("/jurisdiction"));
     }
-    if body.region.as_ref().is_some_and(|region| !is_word(region)) {
+    if body.region.as_ref().is_some_and(|region| !tenant.has_region(region)) {
         return Err(refuse("/region"));
     }
-    if let Some(notice) = &body.notice
-        && ![&notice.policy_version, &notice.language, &notice.channel].into_iter().all(|text| is_word(text))
-    {
-        return Err(refuse("/notice"));
+    if let Some(notice) = &body.notice {
+        if ![&notice.language, &notice.channel].into_iter().all(|text| is_word(text)) {
+            return Err(refuse("/notice"));
+        }
+        // What is shown is the policy in force.
+        if notice.policy_version != "current" && notice.policy_version != tenant.version() {
+            return Err(refuse("/notice/policy_version"));
+        }
+        if !guardians::is_past(notice.shown_at, core.clock.now()) {
+            return Err(refuse("/notice/shown_at"));
+        }
     }
     if body.aliases.len() > MOST_ALIASES {
         return Err(refuse("/aliases"));
@@ -120,10 +145,14 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
     if body.birth_date.is_some_and(|date| date > core.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date()) {
         return Err(refuse("/birth_date"));
     }
-    if let Some(guardian) = body.guardian
-        && core.person(&tenant, guardian)?.is_none()
-    {
-        return Err(refuse("/guardian"));
+    match (&body.guardian, &agreed) {
+        (_, Some(Err(pointer))) => return Err(refuse(pointer)),
+        (None, _) if body.guardian_consent.is_some() => return Err(refuse("/guardian")),
+        (Some(guardian), None) if core.person(&tenant, *guardian)?.is_none() => return Err(refuse("/guardian")),
+        _ => {}
+    }
+    if minor && standing.guardian.is_none() {
+        return Err(core.refuse(call, operation, Code::GuardianConsentRequired, None));
     }
     let id = SubjectId::from_bytes(fresh()?);
     let mut aliases = Vec::with_capacity(body.aliases.len());
@@ -146,6 +175,11 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
     let subject = core.hierarchy.new_subject(*id.bytes(), groups)?;
     let keys = subject.keys().clone();
     let now = core.clock.now();
+    let notice = body.notice.map(|notice| NoticeRow::of(notice, tenant.version()));
+    if let Some(notice) = &notice {
+        let policy_version = notice.policy_version.clone();
+        standing.notices.push(Notice { id: fresh()?, policy_version, at: notice.shown_at });
+    }
     let row = SubjectRow {
         tenant: *tenant.id().bytes(),
         class: body.class,
@@ -154,10 +188,11 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
         birth_date: body.birth_date.map(|date| date.to_string()),
         child: body.age_band.map(|band| band == AgeBand::Child),
         aliases,
-        guardian: body.guardian.map(|guardian| *guardian.bytes()),
-        notice: body.notice.map(|notice| NoticeRow::of(notice, tenant.version())),
+        guardian: standing.guardian.as_ref().map(|word| word.guardian),
+        notice,
         created_at: now.as_microsecond(),
         erased_groups: 0,
+        standing,
     };
     let key = RowKey::Subject(id).bytes();
     let sealed = keys.seal_row(&key, &pack(&row)?)?;
@@ -181,16 +216,31 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
 }
 
 fn view(core: &Core, tenant: &Tenant, person: &Person) -> Result<Vec<u8>, Refused> {
-    let today = core.clock.now().to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
     let row = &person.row;
+    let about = person.facts(tenant, core.clock.now());
+    let standing = &row.standing;
+    let notices = standing.notices.iter();
+    let tasks = standing.tasks.iter();
     let view = SubjectView {
         id: person.id,
-        state: "active",
+        state: match about.state {
+            SubjectState::Active | SubjectState::Erased => "active",
+            SubjectState::Closed => "closed",
+            SubjectState::Held => "held",
+        },
         jurisdiction: row.jurisdiction.clone(),
         class: row.class.clone(),
-        minor: tenant.is_minor(&row.jurisdiction, row.birth_date(), row.age_band(), today),
+        minor: about.minor,
         groups: group_names(tenant, person.keys.groups()),
         created_at: row.created_at(),
+        notices: notices
+            .map(|notice| ShownView { policy_version: notice.policy_version.clone(), shown_at: time(notice.at) })
+            .collect(),
+        guardian: standing.guardian.as_ref().map(|word| guardians::view(word, about.minor)),
+        restrictions: standing.restrictions.iter().map(restrictions::view).collect(),
+        tasks: tasks
+            .map(|task| TaskView { kind: task.kind.clone(), party: task.party.clone(), due_at: time(task.due_at) })
+            .collect(),
     };
     serde_json::to_vec(&view).map_err(|_| Code::Internal.into())
 }

@@ -39,7 +39,10 @@ impl House {
         let vault = Vault::open(&config, clock.clone()).unwrap();
         vault.unseal(&passphrase()).await.unwrap();
         let all = |vault: &Vault| -> Vec<String> {
-            vault.tenants().flat_map(|tenant| tenant.purposes().iter().map(|purpose| purpose.id.clone())).collect()
+            vault
+                .tenants()
+                .flat_map(|tenant| tenant.purposes().iter().map(|purpose| purpose.id.clone()).collect::<Vec<_>>())
+                .collect()
         };
         let mut callers = Vec::new();
         for (name, kind, role) in [
@@ -49,15 +52,8 @@ impl House {
             ("second", CallerKind::Person, Role::PrivacyOfficer),
         ] {
             let tenant = vault.tenants().next().unwrap().clone();
-            let body = PutCaller {
-                name: name.into(),
-                kind,
-                roles: vec![role],
-                purposes: all(&vault),
-                state: Default::default(),
-                revoke_tokens: false,
-                trained_at: None,
-            };
+            let mut body = PutCaller::of(name, kind, vec![role], all(&vault));
+            body.trained_at = (kind == CallerKind::Person).then(|| jiff::civil::date(2026, 11, 1));
             let (_, token) = vault.bootstrap(&tenant, body).await.unwrap();
             callers.push(vault.authenticate(&token).unwrap());
         }
@@ -75,9 +71,18 @@ impl House {
 
     async fn ada(&self) -> SubjectId {
         let body = json!({"class": "consumer", "jurisdiction": "DE", "birth_date": "1980-02-03",
-            "aliases": [{"type": "email", "value": "ada@example.org"}, {"type": "external_id", "value": "07-1"}]});
+            "aliases": [{"type": "email", "value": "ada@example.org"}, {"type": "external_id", "value": "07-1"}], "notice": notice()});
         let made = self.vault.create_subject(&call(&self.writer, Some("a-account")), from(body)).await.unwrap();
-        text(&made, "id").parse().unwrap()
+        let ada = text(&made, "id").parse().unwrap();
+        let contract = from(json!({"state": "active", "from": "2026-01-01"}));
+        self.vault.put_contract(&call(&self.writer, None), ada, "ord-0".to_owned(), contract).await.unwrap();
+        self.says(ada, "c-marketing", "given").await;
+        ada
+    }
+
+    async fn says(&self, subject: SubjectId, purpose: &str, state: &str) {
+        let body = json!({"purpose": purpose, "kind": "general", "state": state, "notice": notice()});
+        self.vault.record_consent(&call(&self.writer, None), subject, from(body)).await.unwrap();
     }
 
     async fn contact(&self, subject: SubjectId) -> RecordId {
@@ -101,8 +106,19 @@ impl House {
     }
 }
 
+fn notice() -> Value {
+    json!({"policy_version": "current", "language": "de", "channel": "web", "shown_at": "2026-11-23T09:59:00Z"})
+}
+
 fn call(caller: &Arc<Caller>, purpose: Option<&str>) -> Call {
-    Call { caller: caller.clone(), purpose: purpose.map(str::to_owned), idempotency: None, if_match: None }
+    Call {
+        caller: caller.clone(),
+        purpose: purpose.map(str::to_owned),
+        idempotency: None,
+        if_match: None,
+        gpc: false,
+        grounds: Default::default(),
+    }
 }
 
 fn from<T: serde::de::DeserializeOwned>(body: Value) -> T {
@@ -191,6 +207,77 @@ async fn erasing_a_group_leaves_the_others() {
     assert_eq!(house.read(ada, "c-marketing", &["name"]).await.unwrap_err().code, Code::KeyDestroyed);
     let house = house.reopen().await;
     assert_eq!(house.read(ada, "c-marketing", &["name"]).await.unwrap_err().code, Code::KeyDestroyed);
+}
+
+/// Every row that the store has now.
+fn rows(house: &House) -> Vec<(Vec<u8>, Vec<u8>)> {
+    house.vault.opened().unwrap().core.store.scan(b"", None, 1_000_000).unwrap()
+}
+
+/// The keyring as the disk has it now, slot by slot.
+fn slots(house: &House) -> Vec<Vec<u8>> {
+    let bytes = std::fs::read(house.config.dir.join("keys/keyring")).unwrap();
+    bytes.chunks(4_096).map(<[u8]>::to_vec).collect()
+}
+
+/// A purpose is a key, not a rule.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_guard_stops_anybody_the_keys_still_do() {
+    use ::keys::attacker::{Held, attack};
+    let house = House::new().await;
+    let ada = house.ada().await;
+    let contact = house.contact(ada).await;
+    let write = async |purpose: &str, purposes: Value, fields: Value| -> RecordId {
+        let body = json!({"kind": "record", "purposes": purposes, "fields": fields});
+        let made = house.vault.write_record(&call(&house.writer, Some(purpose)), ada, from(body)).await.unwrap();
+        text(&made, "id").parse().unwrap()
+    };
+    let taste = write("c-marketing", json!(["c-marketing"]), json!({"interests": ["Canary chess"]})).await;
+    write("b-service", json!(["b-service", "k-security", "b-care"]), json!({"name": "Ada"})).await;
+    let anybody = Arc::new(Caller { name: crate::policy::STOPPED_BY_NOTHING.to_owned(), ..(*house.reader).clone() });
+    let read = async |purpose: &str| {
+        let ask = ReadRecords::default();
+        let answer = house.vault.read_records(&call(&anybody, Some(purpose)), ada, ask).await.map_err(|refused| refused.code)?;
+        Ok(String::from_utf8(answer.body.unwrap()).unwrap())
+    };
+    for purpose in ["c-marketing", "b-service", "k-security", "b-care"] {
+        assert!(read(purpose).await.unwrap().contains("Ada"), "{purpose}");
+    }
+    let (mut all, before) = (rows(&house), slots(&house));
+
+    // Erased by two officers, withdrawn by the person, over by the policy.
+    house.erase(json!({"subject": ada.to_string(), "scope": "groups", "groups": ["support"], "cause": "request"})).await;
+    house.says(ada, "c-marketing", "withdrawn").await;
+    house.clock.turn(jiff::SignedDuration::from_hours(25));
+    house.vault.sweep().await.unwrap();
+    assert_eq!(house.read(ada, "c-marketing", &[]).await.unwrap_err().code, Code::ConsentWithdrawn);
+    house.clock.turn(jiff::SignedDuration::from_hours(24 * 366));
+    house.vault.sweep().await.unwrap();
+    for purpose in ["b-care", "c-marketing", "k-security"] {
+        assert_eq!(read(purpose).await, Err(Code::KeyDestroyed), "{purpose}");
+    }
+    assert!(read("b-service").await.unwrap().contains("Unter den Linden"));
+
+    // The adversary has every row that ever was, the passphrase, and the keyring as it is now.
+    all.extend(rows(&house));
+    let now = slots(&house);
+    let vault = house.vault.opened().unwrap().core.vault;
+    let tenant = house.vault.tenants().next().unwrap().id();
+    let root = std::fs::read(house.config.dir.join("keys/root")).unwrap();
+    let loot = |slots: &[Vec<u8>]| {
+        let passphrase = "correct horse battery staple";
+        attack(&Held { vault, tenant: *tenant.bytes(), root: &root, passphrase, slots, rows: &all, strays: &[] })
+    };
+    let holds = |fields: Option<&Vec<(u16, Vec<u8>)>>, text: &str| {
+        fields.is_some_and(|fields| fields.iter().any(|(_, plain)| String::from_utf8_lossy(plain).contains(text)))
+    };
+    let (of_taste, of_contact) = ((*ada.bytes(), *taste.bytes()), (*ada.bytes(), *contact.bytes()));
+    let found = loot(&now);
+    assert!(holds(found.fields.get(&of_contact), "Unter den Linden"), "what the contract needs still opens");
+    assert!(!found.record_keys.contains(&of_taste) && !found.fields.contains_key(&of_taste));
+    assert!(found.rows.iter().all(|(_, plain)| !String::from_utf8_lossy(plain).contains("Canary")));
+    // With the keyring of before it would: the test can fail.
+    assert!(holds(loot(&before).fields.get(&of_taste), "Canary chess"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -417,4 +504,18 @@ async fn who_may_not_ask_learns_nothing_from_a_wrong_field_or_an_empty_body() {
         let record = RecordId::from_bytes([8; 16]);
         assert_eq!(house.vault.rectify_record(&asked, subject, record, patch).await.err().unwrap().code, Code::RoleForbidden);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_names_nobody_once_its_person_is_erased() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    let body = json!({"type": "account-closure", "subject": ada.to_string()});
+    let made = house.vault.open_request(&call(&house.writer, None), from(body)).await.unwrap();
+    let request = text(&made, "request_id").parse().unwrap();
+    let row = || super::requests::load(&house.vault.opened().unwrap().core, request).unwrap().unwrap().1;
+    assert!(row().subject == Some(*ada.bytes()) && row().details.is_some());
+    house.clock.turn(jiff::SignedDuration::from_hours(14 * 24));
+    assert_eq!(house.vault.sweep().await.unwrap().closed, 1);
+    assert!(row().subject.is_none() && row().details.is_none() && row().erasure.is_some());
 }

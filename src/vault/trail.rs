@@ -9,10 +9,12 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::CallerId;
 use crate::model::wire::Page;
+use crate::policy::Facts;
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
 use super::core::Core;
+use super::erasure::by_vault::scheduler_of;
 use super::erasure::load;
 use super::lifecycle::Vault;
 
@@ -59,11 +61,25 @@ impl Vault {
         let opened = self.opened()?;
         let core = &opened.core;
         let tenant = core.tenant(&call.caller)?;
-        let allowed = core.decide(call, operation, &core.facts(&tenant), None)?;
-        let tag = match &query.tag {
+        // A person sees what was done with their own data.
+        let person = match call.caller.subject {
+            Some(subject) => match core.person(&tenant, subject)? {
+                Some(person) => Some(person),
+                None => return Err(core.missing(call, operation, &tenant, subject)),
+            },
+            None => None,
+        };
+        let mine = person.as_ref().map(|person| person.tag);
+        let facts = Facts { own: mine.is_some(), ..core.facts(&tenant) };
+        let allowed = core.decide(call, operation, &facts, mine)?;
+        let asked = match &query.tag {
             Some(text) => Some(hex(text).ok_or(Code::MalformedRequest)?),
             None => None,
         };
+        if asked.is_some() && mine.is_some() && asked != mine {
+            return Err(core.refuse(call, operation, Code::NotFound, mine));
+        }
+        let tag = mine.or(asked);
         let context = [b"cursor-trail".as_slice(), call.caller.id.bytes()].concat();
         let mut at = match &query.page.cursor {
             Some(cursor) => {
@@ -73,7 +89,7 @@ impl Vault {
             }
             None => 0,
         };
-        let entry = core.entry(call, operation, Outcome::Allowed)?;
+        let entry = Entry { tag: mine, ..core.entry(call, operation, Outcome::Allowed)? };
         let admitted = core.admit(&allowed, entry).await?;
 
         let limit = query.page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
@@ -150,6 +166,7 @@ fn is_of(core: &Core, tenant: &Tenant, entry: &Entry) -> Result<bool, Refused> {
     }
     let mine = tenant.id();
     Ok(match (&entry.caller, &entry.note) {
+        (Some(caller), _) if *caller == scheduler_of(core, tenant) => true,
         (Some(caller), _) => core.registry.caller(caller).is_some_and(|row| row.tenant == *mine.bytes()),
         (None, Note::Certificate { erasure, .. }) => load(core, *erasure)?.is_some_and(|(_, row)| row.tenant == *mine.bytes()),
         (None, _) => entry.tag.is_none(),

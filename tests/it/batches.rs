@@ -29,7 +29,7 @@ fn each_item_is_answered_in_its_place() {
         record(&subject, json!({"id_image": "AAEC"})).to_string(),
         format!(r#"{{"subject":"{subject}","subject":"{subject}","record":{{}}}}"#),
         r#"{"subject":"me"}"#.to_owned(),
-        record(&subject, json!({"email": "nobody"})).to_string(),
+        record(&subject, json!({"name": "Ada", "email": "nobody"})).to_string(),
         record(&subject, json!({"name": "Grace"})).to_string(),
     ];
     let wanted = [
@@ -64,7 +64,7 @@ fn two_subjects_of_one_batch_cannot_share_an_address() {
     let codes: Vec<_> = statuses(&answer).into_iter().map(|(status, _)| status).collect();
     assert_eq!(codes, [201, 409, 201], "{answer}");
     let look = json!({"type": "email", "value": email});
-    let found = house.post("/v1/subject-lookups", &look).by(&house.holder(Role::Reader)).purpose("b-service").send();
+    let found = house.post("/v1/subject-lookups", &look).by(&house.holder(Role::Reader)).purpose("a-account").send();
     assert_eq!(found.expect(200).member("id"), answer["items"][0]["id"].as_str().unwrap());
 }
 
@@ -88,10 +88,11 @@ fn what_a_batch_was_answered_for_is_there_after_a_restart() {
     let house = House::start();
     let writer = house.holder(Role::Writer);
     let people: Vec<Value> = (0..200)
-        .map(|number| json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "external_id", "value": format!("b-{number}")}]}))
+        .map(|number| json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "external_id", "value": format!("b-{number}")}], "notice": crate::house::notice()}))
         .collect();
     let made = house.post("/v1/subjects:batch", &json!(people)).by(&writer).purpose("a-account").send().expect(200).json();
     let ids: Vec<String> = made["items"].as_array().unwrap().iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect();
+    ids.iter().for_each(|id| drop(house.contract(id, "ord-0", "active").expect(201)));
     let records: Vec<Value> = ids
         .iter()
         .enumerate()
@@ -107,6 +108,7 @@ fn what_a_batch_was_answered_for_is_there_after_a_restart() {
     let written = house.post("/v1/records:batch", &json!(records)).by(&writer).purpose("b-service").send().expect(200).json();
     assert!(statuses(&written).iter().all(|(status, _)| *status == 201), "{written}");
     let house = house.restart();
+    house.step_up(&house.holder(Role::Reader));
     for (number, id) in ids.iter().enumerate() {
         let seen = house.read(id, "b-care", "name,message").expect(200).json();
         assert_eq!(seen["records"][0]["fields"], json!({"name": format!("n{number}"), "message": "x".repeat(number * 60)}));

@@ -52,7 +52,8 @@ fn a_problem_is_a_document_of_fixed_words() {
         assert_eq!(body["status"], reply.status);
         assert_eq!(reply.status, status(*code).as_u16());
         assert_eq!(body["instance"].as_str(), reply.header("vault-decision"));
-        let known = ["type", "title", "status", "detail", "instance", "purpose", "guard", "pointer", "retry_after"];
+        let known =
+            ["type", "title", "status", "detail", "instance", "purpose", "guard", "pointer", "retry_after", "remedy", "reason"];
         for member in body.as_object().unwrap().keys() {
             assert!(known.contains(&member.as_str()), "{member}");
         }
@@ -86,10 +87,10 @@ fn every_decision_is_on_its_answer_and_in_the_trail() {
         let case = CASES.iter().find(|case| case.method == route.method.as_str() && case.path == route.path).unwrap();
         let operation = route.operation.text();
         let done = case.send(&house, &Ids::fresh(&house), Some(&house.holder(case.role)));
-        assert!(done.status < 300, "{}", done.body);
+        assert!(done.status < 300 || case.falls_short().is_some(), "{}", done.body);
         let refused = case.send(&house, &Ids::of_nothing(), Some(&house.holder(Role::Partner)));
         for (outcome, wanted) in [(done, "allowed"), (refused, "refused")] {
-            if outcome.status < 300 && wanted == "refused" {
+            if outcome.status < 300 && wanted == "refused" || case.falls_short().is_some() && wanted == "allowed" {
                 continue;
             }
             let decision = match case.path.ends_with(":batch") {
@@ -168,11 +169,12 @@ fn nothing_personal_stands_in_any_header_of_an_answer() {
     let (name, email, city) = ("Canary Hopper", "canary.hopper@example.org", "Canaryville");
     let canaries = [name, email, city].map(Canary::of);
     let writer = house.holder(Role::Writer);
-    let body = json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "email", "value": email}]});
+    let body = json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "email", "value": email}], "notice": crate::house::notice()});
     let made =
         house.post("/v1/subjects", &body).by(&writer).purpose("a-account").header("prefer", "return=representation").send();
     let subject = made.clone().expect(201).member("id");
     assert_eq!(made.header("location"), Some(format!("/v1/subjects/{subject}").as_str()));
+    house.contract(&subject, "ord-1", "active").expect(201);
     let body = json!({"kind": "contact", "purposes": ["b-service"], "fields": {"name": name, "email": email, "address": city}});
     let path = format!("/v1/subjects/{subject}/records");
     let written = house.post(&path, &body).by(&writer).purpose("a-account").send().expect(201);
@@ -440,7 +442,7 @@ fn a_look_up_meets_every_spelling_and_free_text_is_no_index() {
     let writer = house.holder(Role::Writer);
     let made = house.post("/v1/subjects", &body).by(&writer).purpose("a-account").send().expect(201).member("id");
     let look = |kind: &str, value: &str| {
-        house.post("/v1/subject-lookups", &json!({"type": kind, "value": value})).by(&writer).purpose("b-service").send()
+        house.post("/v1/subject-lookups", &json!({"type": kind, "value": value})).by(&writer).purpose("a-account").send()
     };
     let phone = format!("+49 (30) {}", 2_000_000 + number);
     for (kind, value) in [

@@ -107,6 +107,41 @@ fn an_explanation_knows_that_a_groups_key_was_destroyed() {
 }
 
 #[test]
+fn an_explanation_names_the_rules_that_each_guard_went_by() {
+    let house = House::shared();
+    let subject = house.newcomer("consumer");
+    let record = house.contact(&subject);
+    let explained = || {
+        let body = json!({"action": {"name": "readRecords"}, "resource": {"type": "subject", "id": subject},
+                          "context": {"purpose": "c-marketing", "fields": ["name"], "record": record}});
+        house.post("/v1/decisions", &body).by(&house.holder(Role::Reader)).send().expect(200).json()
+    };
+    let finding = |answer: &Value, guard: &str| {
+        answer["context"]["guards"].as_array().unwrap().iter().find(|one| one["guard"] == guard).unwrap().clone()
+    };
+    let version = house.tenant(0).version().to_owned();
+    let basis =
+        json!({"kind": "basis", "id": "c-marketing", "basis": "consent", "term": "eu-gdpr:A6-1-a", "policy_version": version});
+    assert_eq!(finding(&explained(), "G7")["rules"], json!([basis]));
+    for (state, code) in [("given", Value::Null), ("withdrawn", json!("consent-withdrawn"))] {
+        let event = house.consent(&subject, "c-marketing", state).expect(201).member("id");
+        let answer = explained();
+        assert_eq!(answer["context"]["policy_version"], json!(version));
+        let g7 = finding(&answer, "G7");
+        assert_eq!(g7["code"], code, "{answer}");
+        let consent = json!({"kind": "consent", "id": event, "policy_version": version});
+        assert_eq!(g7["rules"], json!([consent, basis]));
+        let retention = json!([{"kind": "retention", "id": "marketing", "policy_version": version}]);
+        assert_eq!(finding(&answer, "G12")["rules"], retention);
+        assert_eq!(finding(&answer, "G15")["holds"], true, "{answer}");
+    }
+    house.restrict(&subject, &json!({"kind": "art18", "reason": "accuracy-contested"})).expect(201);
+    let g8 = finding(&explained(), "G8");
+    assert_eq!((&g8["code"], &g8["rules"][0]["kind"]), (&json!("restricted"), &json!("restriction")));
+    assert!(g8["rules"][0]["id"].as_str().unwrap().starts_with("rst_"));
+}
+
+#[test]
 fn only_who_may_explains_the_decisions_of_others() {
     let house = House::shared();
     let subject = house.ada();

@@ -12,7 +12,7 @@ use oubliette::config::Config;
 use oubliette::model::caller::{CallerKind, Role};
 use oubliette::model::ids::{CallerId, TenantId};
 use oubliette::model::time::Clock;
-use oubliette::model::wire::{CallerState, PutCaller};
+use oubliette::model::wire::PutCaller;
 use oubliette::server::Bound;
 use oubliette::store::sled::{Settings, SledStore};
 use oubliette::tenant::Tenant;
@@ -160,18 +160,13 @@ impl House {
         self.caller_of(0, kind, roles, Some(purposes))
     }
 
-    fn caller_of(&self, controller: usize, kind: CallerKind, roles: &[Role], purposes: Option<&[&str]>) -> Token {
+    /// The same for the controller of that number.
+    pub(crate) fn caller_of(&self, controller: usize, kind: CallerKind, roles: &[Role], purposes: Option<&[&str]>) -> Token {
         let tenant = self.tenant(controller);
         let all = || tenant.purposes().iter().map(|purpose| purpose.id.clone()).collect();
-        let body = PutCaller {
-            name: "somebody".into(),
-            kind,
-            roles: roles.to_vec(),
-            purposes: purposes.map_or_else(all, |some| some.iter().map(|id| (*id).to_owned()).collect()),
-            state: CallerState::Active,
-            revoke_tokens: false,
-            trained_at: None,
-        };
+        let purposes = purposes.map_or_else(all, |some| some.iter().map(|id| (*id).to_owned()).collect());
+        let mut body = PutCaller::of("somebody", kind, roles.to_vec(), purposes);
+        body.trained_at = (kind == CallerKind::Person).then(|| jiff::civil::date(2026, 11, 1));
         let (id, text) = self.wait(self.vault.bootstrap(&tenant, body)).unwrap();
         Token { id, text }
     }
@@ -179,7 +174,7 @@ impl House {
     /// The controller of that number.
     pub(crate) fn tenant(&self, controller: usize) -> Tenant {
         let wanted = self.home.controllers.get(controller);
-        self.vault.tenants().find(|tenant| wanted.is_none_or(|id| tenant.id() == *id)).unwrap().clone()
+        self.vault.tenants().find(|tenant| wanted.is_none_or(|id| tenant.id() == *id)).unwrap().as_ref().clone()
     }
 
     pub(crate) fn get(&self, path: &str) -> Ask<'_> {
@@ -213,12 +208,29 @@ impl House {
         *count
     }
 
-    /// A new person of a class.
+    /// A new person of a class: shown the policy, with a contract in force and every consent given.
     pub(crate) fn person(&self, class: &str) -> String {
+        let subject = self.newcomer(class);
+        self.contract(&subject, "ord-0", "active").expect(201);
+        for purpose in ["c-marketing", "c-survey", "e-ads", "e-personalise", "i-errors"] {
+            self.consent(&subject, purpose, "given").expect(201);
+        }
+        subject
+    }
+
+    /// A new person of a class who was shown the policy and has neither agreed to anything nor a contract.
+    pub(crate) fn newcomer(&self, class: &str) -> String {
         let email = format!("person{}@example.org", self.number());
-        let body = json!({"class": class, "jurisdiction": "DE", "aliases": [{"type": "email", "value": email}]});
+        let aliases = json!([{"type": "email", "value": email}]);
+        let body = json!({"class": class, "jurisdiction": "DE", "aliases": aliases, "notice": notice()});
         let purpose = if class == "consumer" { "a-account" } else { "f-supplier" };
         self.post("/v1/subjects", &body).by(&self.holder(Role::Writer)).purpose(purpose).send().expect(201).member("id")
+    }
+
+    /// Opens (`active`) or closes (`closed`) a contract.
+    pub(crate) fn contract(&self, subject: &str, reference: &str, state: &str) -> Reply {
+        let path = format!("/v1/subjects/{subject}/contracts/{reference}");
+        self.put(&path, &json!({"state": state, "from": "2026-01-01"})).by(&self.holder(Role::Writer)).send()
     }
 
     /// A new consumer.
@@ -235,7 +247,7 @@ impl House {
     pub(crate) fn try_write(&self, subject: &str, purposes: &[&str], fields: Value) -> Reply {
         let body = json!({"kind": "contact", "purposes": purposes, "fields": fields});
         let path = format!("/v1/subjects/{subject}/records");
-        self.post(&path, &body).by(&self.holder(Role::Writer)).purpose(purposes[0]).send()
+        citing(purposes[0], self.post(&path, &body)).by(&self.holder(Role::Writer)).purpose(purposes[0]).send()
     }
 
     /// A record with name, e-mail, phone and address, for the account, the service and marketing.
@@ -248,7 +260,8 @@ impl House {
     /// What the reader sees of a subject for a purpose; `fields` as in the query, empty for all.
     pub(crate) fn read(&self, subject: &str, purpose: &str, fields: &str) -> Reply {
         let query = if fields.is_empty() { String::new() } else { format!("?fields={fields}") };
-        self.get(&format!("/v1/subjects/{subject}/records{query}")).by(&self.holder(Role::Reader)).purpose(purpose).send()
+        let ask = self.get(&format!("/v1/subjects/{subject}/records{query}")).by(&self.holder(Role::Reader)).purpose(purpose);
+        citing(purpose, ask).send()
     }
 
     /// Opens an erasure and has the second officer approve it: the answer of the approval.
@@ -283,6 +296,11 @@ impl House {
             }
         }
     }
+}
+
+/// A legal duty is cited.
+fn citing<'a>(purpose: &str, ask: Ask<'a>) -> Ask<'a> {
+    if purpose == "l1-legal" { ask.header("vault-rule", "de-hgb-257") } else { ask }
 }
 
 impl Drop for House {
@@ -333,7 +351,11 @@ impl Home {
     }
 
     fn vault(&self) -> Result<(Vault, Option<Arc<SledStore>>), String> {
-        let config = config(self.path());
+        let mut settings = Config { dir: self.path().to_owned(), ..Config::default() };
+        (self.configure)(&mut settings);
+        let limits = settings.limits;
+        let (people_per_hour, step_up_seconds) = (limits.people_per_hour, limits.step_up_seconds);
+        let config = VaultConfig { people_per_hour, step_up_seconds, ..config(self.path()) };
         if self.controllers.is_empty() {
             let vault = Vault::open(&config, self.clock.clone()).map_err(|error| error.to_string())?;
             return Ok((vault, None));
@@ -449,4 +471,9 @@ fn config(dir: &Path) -> VaultConfig {
 
 fn passphrase() -> SecretString {
     SecretString::from(PASSPHRASE.to_owned())
+}
+
+/// That the policy in force was shown.
+pub(crate) fn notice() -> Value {
+    json!({"policy_version": "current", "language": "de", "channel": "web", "shown_at": "2026-11-23T09:59:00Z"})
 }

@@ -66,9 +66,10 @@ fn no_value_that_was_written_or_refused_leaves_a_trace() {
     // What is written as it should be.
     let aliases =
         json!([{"type": "email", "value": EMAIL}, {"type": "phone", "value": PHONE}, {"type": "external_id", "value": EXTERNAL}]);
-    let body = json!({"class": "business-contact", "jurisdiction": "DE", "birth_date": "1980-02-03", "aliases": aliases});
+    let body = json!({"class": "business-contact", "jurisdiction": "DE", "birth_date": "1980-02-03", "aliases": aliases, "notice": crate::house::notice()});
     let subject = house.post("/v1/subjects", &body).by(&writer).purpose("a-account").header("idempotency-key", EXTERNAL).send();
     let subject = subject.expect(201).member("id");
+    house.contract(&subject, "ord-1", "active").expect(201);
     let account = json!({"name": NAME, "email": EMAIL, "phone": PHONE, "address": ADDRESS, "password": PASSWORD});
     let record = house.write(&subject, &["a-account", "b-service"], account);
     house.write(&subject, &["b-care"], json!({"message": MESSAGE, "name": NAME}));

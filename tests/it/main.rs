@@ -11,6 +11,8 @@ mod recorder;
 mod store;
 
 #[cfg(test)]
+mod auth;
+#[cfg(test)]
 mod batches;
 #[cfg(test)]
 mod bodies;

@@ -64,7 +64,7 @@ const ROW_KEY: u16 = 18;
 impl Loot {
     /// Whether the vault's own keys are known.
     pub fn has_system_keys(&self) -> bool {
-        self.system.len() == 12
+        self.system.len() == 13
     }
 
     /// The tag that an alias has, for a dictionary attack.

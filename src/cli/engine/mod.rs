@@ -17,14 +17,15 @@ use crate::audit::Mode;
 use crate::config::{Config, LogLevel, TrailReads};
 use crate::model::caller::{CallerKind, Role};
 use crate::model::time::Clock;
-use crate::model::wire::{CallerState, PutCaller};
+use crate::model::wire::PutCaller;
 use crate::server::{Bound, tls};
 use crate::telemetry;
 use crate::vault::{OpenError, UnsealError, Vault, VaultConfig};
 
 mod offline;
 
-pub(super) use offline::{export_trail, public_key, public_key_path, verify_certificate, verify_trail};
+pub(super) use crate::audit::receipt::is_receipt;
+pub(super) use offline::{export_trail, public_key, public_key_path, verify_certificate, verify_receipt, verify_trail};
 
 /// What a new vault is configured with; every line is a default, so all of them are comments.
 const CONFIG: &str = "\
@@ -238,22 +239,17 @@ fn vault_config(config: &Config) -> VaultConfig {
         cache_bytes: config.cache.bytes,
         cache_subjects: config.cache.subjects,
         second_person_for_callers: config.callers.second_person,
+        people_per_hour: config.limits.people_per_hour,
+        step_up_seconds: config.limits.step_up_seconds,
+        sweep_every: Some(config.sweep.every_seconds).filter(|every| *every > 0).map(std::time::Duration::from_secs),
         ..VaultConfig::in_dir(PathBuf::from(&config.dir))
     }
 }
 
 async fn officer(vault: &Vault, name: &str) -> Result<SecretString, Failure> {
     let Some(tenant) = vault.tenants().next() else { return Err(Failure::new("the vault has no tenant")) };
-    let body = PutCaller {
-        name: name.to_owned(),
-        kind: CallerKind::Person,
-        roles: vec![Role::SecurityOfficer],
-        purposes: Vec::new(),
-        state: CallerState::Active,
-        revoke_tokens: false,
-        trained_at: None,
-    };
-    match vault.bootstrap(tenant, body).await {
+    let body = PutCaller::of(name, CallerKind::Person, vec![Role::SecurityOfficer], Vec::new());
+    match vault.bootstrap(&tenant, body).await {
         Ok((_, token)) => Ok(token.into()),
         Err(refused) => Err(Failure::new(format!("the {name} could not be made: {}", refused.code.sentence()))),
     }

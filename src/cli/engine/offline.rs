@@ -9,6 +9,7 @@ use super::super::failure::Failure;
 use crate::audit::certificate;
 use crate::audit::codec;
 use crate::audit::note::VerifyingKey;
+use crate::audit::receipt;
 use crate::audit::segment::{self, HEADER, Step};
 use crate::audit::view::{EventView, hex};
 use crate::vault::VaultConfig;
@@ -75,6 +76,18 @@ pub(in crate::cli) fn verify_certificate(file: &[u8], public: &[u8; 32]) -> Resu
         "sealed": certificate.times.sealed, "assurance": certificate.assurance, "epochs_closed": certificate.epochs_closed,
         "counts": certificate.counts, "kept": certificate.kept, "self_test": certificate.self_test,
         "entry": proven.index, "checkpoint_size": proven.checkpoint.size, "origin": proven.checkpoint.origin,
+    }))
+}
+
+/// Checks a receipt of a consent against the vault's public key; what it says, or why it does not hold.
+pub(in crate::cli) fn verify_receipt(file: &[u8], public: &[u8; 32]) -> Result<Value, String> {
+    let verified = receipt::verify_receipt(file, public).map_err(|e| e.to_string())?;
+    let (receipt, proven) = (&verified.receipt, &verified.proven);
+    Ok(json!({
+        "consent": receipt.id, "vault": receipt.vault, "purpose": receipt.purpose.id, "kind": receipt.event.kind,
+        "state": receipt.event.state, "at": receipt.event.at, "valid": receipt.event.valid, "categories": receipt.categories,
+        "notice": receipt.notice.version, "controller": receipt.controller.id, "entry": proven.index,
+        "checkpoint_size": proven.checkpoint.size, "origin": proven.checkpoint.origin,
     }))
 }
 

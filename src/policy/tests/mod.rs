@@ -1,6 +1,9 @@
 //! The decision by example; `oracle` holds it against a plain model over random facts.
 
+mod guards;
+mod matrix;
 mod oracle;
+mod policies;
 mod world;
 
 use proptest::prelude::*;
@@ -31,7 +34,7 @@ fn an_identity_document_does_not_belong_to_the_account() {
 #[test]
 fn delivery_sees_the_address_and_no_training_results() {
     let world = World::new(&[Role::Reader], &["b-delivery"]);
-    assert_eq!(world.ask(ReadRecords, "b-delivery").fields, ["name", "phone", "address"]);
+    assert_eq!(world.ask(ReadRecords, "b-delivery").fields, ["name", "phone", "address", "postcode"]);
     let asked = world.clone().fields(&["address", "training_results"]);
     assert_eq!(asked.refusal(ReadRecords, "b-delivery"), ("G5", Code::CategoryNotPermitted));
 }
@@ -126,7 +129,7 @@ fn another_tenants_subject_looks_as_one_that_is_not_there() {
     let mut world = World::new(&[Role::Reader], &["b-service"]);
     world.foreign = true;
     assert_eq!(world.refusal(ReadRecords, "b-service"), ("G2", Code::NotFound));
-    let denied = Denied { code: Code::NotFound, guard: "G2" };
+    let denied = Denied { code: Code::NotFound, guard: "G2", veiled: false };
     assert_eq!(denied.shown_guard(), None);
 }
 
@@ -251,7 +254,10 @@ fn a_destroyed_group_key_closes_its_purposes_and_no_others() {
 #[test]
 fn a_record_that_was_never_collected_for_a_group_is_not_there_for_it() {
     let world = World::new(&[Role::Reader], &["c-marketing"]).record(&["b-service"], "2026-11-01T00:00:00Z");
-    assert_eq!(world.refusal(ReadRecords, "c-marketing"), ("G15", Code::NotFound));
+    assert_eq!(world.refusal(ReadRecords, "c-marketing"), ("G6", Code::PurposeIncompatible));
+    // Compatible by law, and yet under no key of the purpose's own.
+    let account = World::new(&[Role::Reader], &["l1-legal"]).record(&["a-account"], "2026-11-01T00:00:00Z");
+    assert_eq!(account.refusal(ReadRecords, "l1-legal"), ("G15", Code::NotFound));
 }
 
 #[test]
@@ -304,13 +310,21 @@ fn an_explanation_shows_every_guard() {
         ("G3", Some(true)),
         ("G4", Some(false)),
         ("G5", Some(true)),
+        ("G6", None),
+        ("G7", Some(true)),
+        ("G8", Some(true)),
+        ("G9", None),
+        ("G10", Some(true)),
+        ("G11", None),
         ("G12", None),
+        ("G13", Some(true)),
         ("G14", Some(false)),
         ("G15", Some(true)),
     ];
     assert_eq!(holds, wanted);
     assert_eq!(shown[4].code, Some(Code::PurposeNotGranted));
-    assert_eq!(shown[7].code, Some(Code::AuditUnavailable));
+    assert_eq!(shown[14].code, Some(Code::AuditUnavailable));
+    assert_eq!(shown[7].by, ["consent general c-marketing", "basis c-marketing"]);
 }
 
 proptest! {

@@ -3,10 +3,14 @@
 use jiff::Timestamp;
 
 use super::super::*;
-use crate::model::caller::{Caller, CallerKind, Operation, Role};
+use crate::model::caller::{Caller, CallerKind, Grounds, Operation, Role};
 use crate::model::code::Code;
-use crate::model::ids::{CallerId, TenantId, TokenId};
+use crate::model::field::FieldSet;
+use crate::model::ids::{CallerId, RecordId, TenantId};
 use crate::model::purpose::GroupSet;
+use crate::model::standing::{
+    Consent, ConsentState, Contract, GuardianConsent, Preference, Restriction, RestrictionKind, Standing,
+};
 use crate::tenant::Tenant;
 
 pub(super) fn at(text: &str) -> Timestamp {
@@ -18,6 +22,63 @@ pub(super) fn at(text: &str) -> Timestamp {
 pub(super) struct Answer {
     pub(super) group: Option<String>,
     pub(super) fields: Vec<String>,
+    pub(super) masked: Vec<String>,
+}
+
+/// What one guard said, as tests compare it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Said {
+    pub(super) guard: &'static str,
+    pub(super) holds: Option<bool>,
+    pub(super) code: Option<Code>,
+    pub(super) by: Vec<String>,
+}
+
+/// A contract in force, every consent given for all that the purposes use.
+fn in_order(tenant: &Tenant) -> Standing {
+    let consents = tenant.purposes().iter().filter(|purpose| purpose.parent.is_none() && purpose.group.is_some());
+    let consents = consents.map(|purpose| consent(tenant, &purpose.id, "general", ConsentState::Given)).collect();
+    let contracts = vec![contract("ord-1")];
+    Standing { consents, contracts, ..Standing::default() }
+}
+
+pub(super) fn consent(tenant: &Tenant, purpose: &str, kind: &str, state: ConsentState) -> Consent {
+    Consent {
+        id: [3; 16],
+        purpose: purpose.to_owned(),
+        kind: kind.to_owned(),
+        state,
+        at: at("2026-11-01T00:00:00Z").as_microsecond(),
+        until: None,
+        policy_version: tenant.version().to_owned(),
+        categories: tenant.purpose(purpose).unwrap().categories.iter().cloned().collect(),
+        destroy_at: None,
+    }
+}
+
+pub(super) fn contract(reference: &str) -> Contract {
+    Contract { reference: reference.to_owned(), active: true, from: "2026-01-01".to_owned(), until: None }
+}
+
+pub(super) fn restriction(kind: RestrictionKind, purposes: &[&str], exceptions: &[&str]) -> Restriction {
+    let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+    Restriction {
+        id: [4; 16],
+        kind,
+        purposes: owned(purposes),
+        at: 0,
+        exceptions: owned(exceptions),
+        records: Vec::new(),
+        by: [5; 16],
+        case: None,
+        review_at: None,
+        active: true,
+    }
+}
+
+pub(super) fn guardian(purposes: &[&str]) -> GuardianConsent {
+    let purposes = purposes.iter().map(|&name| name.to_owned()).collect();
+    GuardianConsent { guardian: [6; 16], method: "signed-form".to_owned(), at: 0, purposes, withdrawn: false }
 }
 
 #[derive(Clone)]
@@ -28,6 +89,19 @@ pub(super) struct World {
     /// The subject's class; `None` where there is no subject.
     pub(super) class: Option<&'static str>,
     pub(super) state: SubjectState,
+    pub(super) jurisdiction: &'static str,
+    pub(super) minor: bool,
+    pub(super) of_age_since: Option<Timestamp>,
+    pub(super) region: String,
+    pub(super) standing: Standing,
+    pub(super) grounds: Grounds,
+    /// The id of the partner that something is disclosed to.
+    pub(super) recipient: Option<&'static str>,
+    /// An approved case for the child's protection is named.
+    pub(super) protection: bool,
+    /// The source system that the record came from.
+    pub(super) source: Option<&'static str>,
+    pub(super) session: bool,
     /// The subject is another tenant's.
     pub(super) foreign: bool,
     pub(super) own: bool,
@@ -45,19 +119,26 @@ impl World {
         let tenant = Tenant::shipped(TenantId::from_bytes([1; 16])).unwrap();
         Self {
             caller: Caller {
-                id: CallerId::from_bytes([2; 16]),
-                name: "caller".to_owned(),
-                tenant: tenant.id(),
                 kind: CallerKind::Person,
                 roles: roles.iter().copied().collect(),
-                token: TokenId::from_bytes([3; 16]),
                 purposes: purposes.iter().map(|&id| id.to_owned()).collect(),
-                fields: None,
                 expires_at: at("2027-01-01T00:00:00Z"),
+                trained_until: Some("2027-01-01".parse().unwrap()),
+                ..Caller::nobody(CallerId::from_bytes([2; 16]), tenant.id())
             },
             now: at("2026-11-23T12:00:00Z"),
             class: Some("consumer"),
             state: SubjectState::Active,
+            jurisdiction: "DE",
+            minor: false,
+            of_age_since: None,
+            region: tenant.storage().to_owned(),
+            standing: in_order(&tenant),
+            grounds: Grounds { rule: Some("de-hgb-257".to_owned()), ..Grounds::NONE },
+            recipient: None,
+            protection: false,
+            source: None,
+            session: false,
             foreign: false,
             own: false,
             second: Second::None,
@@ -109,10 +190,26 @@ impl World {
     /// Calls `look` with the ask and the facts of this world.
     fn with<T>(&self, operation: Operation, purpose: Option<&str>, look: impl FnOnce(Ask<'_>, Facts<'_>) -> T) -> T {
         let tenant = if self.foreign { TenantId::from_bytes([8; 16]) } else { self.tenant.id() };
-        let subject = self.class.map(|class| SubjectFacts { tenant, class, state: self.state, jurisdiction: "DE" });
+        let subject = self.class.map(|class| SubjectFacts {
+            tenant,
+            class,
+            jurisdiction: self.jurisdiction,
+            minor: self.minor,
+            of_age_since: self.of_age_since,
+            region: &self.region,
+            standing: &self.standing,
+            ..SubjectFacts::bare(&self.tenant, self.state)
+        });
         let record = self.record.as_ref();
-        let record =
-            record.map(|(purposes, groups, collected_at)| RecordFacts { purposes, groups: *groups, collected_at: *collected_at });
+        let record = record.map(|(purposes, groups, collected_at)| RecordFacts {
+            purposes,
+            groups: *groups,
+            collected_at: *collected_at,
+            fields: FieldSet::EMPTY,
+            id: Some(RecordId::from_bytes([7; 16])),
+            source: self.source,
+            session: self.session,
+        });
         let facts = Facts {
             subject: subject.as_ref(),
             own: self.own,
@@ -121,10 +218,12 @@ impl World {
             record: record.as_ref(),
             key_groups: self.alive,
             dead_groups: self.dead,
+            recipient: self.recipient.and_then(|id| self.tenant.partner(id)),
+            protection: self.protection,
             trail: self.trail,
             ..Facts::of(&self.tenant)
         };
-        look(Ask { caller: &self.caller, operation, purpose, now: self.now }, facts)
+        look(Ask { caller: &self.caller, operation, purpose, now: self.now, grounds: &self.grounds }, facts)
     }
 
     /// What the decision says, for reading by people.
@@ -150,6 +249,7 @@ impl World {
         Answer {
             group: allowed.group().map(|group| self.tenant.group_name(group).to_owned()),
             fields: allowed.fields().iter().map(name).collect(),
+            masked: allowed.masked().iter().map(name).collect(),
         }
     }
 
@@ -163,7 +263,51 @@ impl World {
         self.outcome(operation, purpose.into()).unwrap_err()
     }
 
-    pub(super) fn explanation(&self, operation: Operation, purpose: Option<&str>) -> Vec<Finding> {
-        self.with(operation, purpose, |ask, facts| explain(&ask, &facts))
+    pub(super) fn explanation(&self, operation: Operation, purpose: Option<&str>) -> Vec<Said> {
+        let said = |finding: Finding<'_>| Said {
+            guard: finding.guard,
+            holds: finding.holds,
+            code: finding.code,
+            by: finding.rules().map(|rule| self.named(rule)).collect(),
+        };
+        self.with(operation, purpose, |ask, facts| explain(&ask, &facts).into_iter().map(said).collect())
+    }
+
+    fn named(&self, rule: Rule<'_>) -> String {
+        match rule {
+            Rule::Basis(rule) => format!("basis {}", rule.id),
+            Rule::Assessment(assessment) => format!("assessment {}", assessment.id),
+            Rule::Legal(rule) => format!("rule {}", rule.id),
+            Rule::Transfer(rule) => format!("transfer {}", rule.id),
+            Rule::Partner(partner) => format!("partner {}", partner.id),
+            Rule::Retention(group) => format!("retention {}", self.tenant.group_name(group)),
+            Rule::Consent(consent) => format!("consent {} {}", consent.kind, consent.purpose),
+            Rule::Contract(contract) => format!("contract {}", contract.reference),
+            Rule::Preference(preference) => format!("preference {}", preference.name),
+            Rule::Restriction(restriction) => format!("restriction {:?}", restriction.kind),
+            Rule::Guardian(_) => "guardian".to_owned(),
+            Rule::Extension(extension) => format!("extension {}", extension.ground),
+        }
+    }
+
+    /// Says something about a purpose instead of what was said before.
+    pub(super) fn says(&mut self, purpose: &str, kind: &str, state: ConsentState) -> &mut Consent {
+        self.standing.consents.retain(|known| known.purpose != purpose || known.kind != kind);
+        self.standing.consents.push(consent(&self.tenant, purpose, kind, state));
+        self.standing.consents.last_mut().unwrap()
+    }
+
+    /// Sets a switch.
+    pub(super) fn switch(&mut self, name: &str, on: bool) {
+        self.standing.preferences.retain(|known| known.name != name);
+        self.standing.preferences.push(Preference { name: name.to_owned(), on, at: 0 });
+    }
+
+    /// What a partner is told, where the trail has the reason.
+    pub(super) fn shown(&self, operation: Operation, purpose: &str) -> (Code, Option<&'static str>) {
+        self.with(operation, Some(purpose), |ask, facts| {
+            let denied = decide(&ask, &facts).err().unwrap();
+            (denied.shown_code(), denied.shown_guard())
+        })
     }
 }

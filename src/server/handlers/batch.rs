@@ -10,7 +10,7 @@ use crate::vault::call::{Answer, Refused};
 /// `{"items":[{"status":201,"id":"…","decision":"…"},{"status":422,"problem":{…}}]}`
 pub(super) fn answer(items: &[Result<Answer, Refused>]) -> Result<Answer, Refused> {
     let items = items.iter().map(|item| match item {
-        Ok(answer) => Item { status: problem::MADE.as_u16(), id: id(answer), decision: answer.decision, problem: None },
+        Ok(answer) => Item { status: problem::item(answer).as_u16(), id: id(answer), decision: answer.decision, problem: None },
         Err(refused) => {
             let problem = Some(Problem::of(refused));
             Item { status: problem::status(refused.code).as_u16(), id: None, decision: None, problem }

@@ -5,7 +5,7 @@ use crate::model::code::Code;
 
 /// putContract
 pub(crate) async fn put(asked: Asked) -> Outcome {
-    let subject = asked.id("subject")?;
+    let subject = asked.subject()?;
     let reference = asked.place("reference").to_owned();
     if !is_reference(&reference) {
         return Err(Code::MalformedRequest.into());

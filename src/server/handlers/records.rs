@@ -5,7 +5,7 @@ use crate::model::wire::ReadRecords;
 
 /// writeRecord
 pub(crate) async fn write(asked: Asked) -> Outcome {
-    let subject = asked.id("subject")?;
+    let subject = asked.subject()?;
     let body = asked.json()?;
     asked.vault.write_record(&asked.call, subject, body).await
 }
@@ -18,7 +18,7 @@ pub(crate) async fn write_many(asked: Asked) -> Outcome {
 
 /// readRecords
 pub(crate) async fn read(mut asked: Asked) -> Outcome {
-    let subject = asked.id("subject")?;
+    let subject = asked.subject()?;
     let query = &mut asked.query;
     let ask = ReadRecords {
         fields: query.names("fields")?,
@@ -31,13 +31,13 @@ pub(crate) async fn read(mut asked: Asked) -> Outcome {
 
 /// rectifyRecord
 pub(crate) async fn rectify(asked: Asked) -> Outcome {
-    let (subject, record) = (asked.id("subject")?, asked.id("record")?);
+    let (subject, record) = (asked.subject()?, asked.id("record")?);
     let body = asked.json()?;
     asked.vault.rectify_record(&asked.call, subject, record, body).await
 }
 
 /// deleteRecord
 pub(crate) async fn delete(asked: Asked) -> Outcome {
-    let (subject, record) = (asked.id("subject")?, asked.id("record")?);
+    let (subject, record) = (asked.subject()?, asked.id("record")?);
     asked.vault.delete_record(&asked.call, subject, record).await
 }

@@ -14,8 +14,15 @@ pub(crate) async fn create_many(asked: Asked) -> Outcome {
     batch::answer(&asked.vault.create_subjects(&asked.call, items).await?)
 }
 
+/// recordConsent of a guardian for a ward.
+pub(crate) async fn put_guardian(asked: Asked) -> Outcome {
+    let subject = asked.id("subject")?;
+    let body = asked.json()?;
+    asked.vault.put_guardian(&asked.call, subject, body).await
+}
+
 /// getSubject
 pub(crate) async fn show(asked: Asked) -> Outcome {
-    let subject = asked.id("subject")?;
+    let subject = asked.subject()?;
     asked.vault.subject(&asked.call, subject).await
 }

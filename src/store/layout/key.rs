@@ -1,6 +1,8 @@
 //! Row keys: the letter of their kind, then fixed-width parts.
 
-use crate::model::ids::{CallerId, ErasureId, RecordId, SubjectId};
+use crate::model::ids::{
+    CallerId, ConsentId, DisclosureId, ErasureId, NoticeId, RecordId, RequestId, RestrictionId, SubjectId, TenantId,
+};
 
 /// The key of a row, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +35,30 @@ pub enum RowKey {
     },
     /// `c`: a contract of a subject, by the keyed digest of its reference.
     Contract(SubjectId, [u8; 16]),
+    /// `o`: a piece of what a controller drafted, proposed or published.
+    Policy {
+        /// Whose.
+        tenant: TenantId,
+        /// Which of these it is.
+        part: PolicyPart,
+        /// Keyed digest of the entry's kind and id for a draft, zeros for the proposal, the number of the version (u64) behind
+        /// zeros for a version.
+        name: [u8; 16],
+        /// Its place, from 0.
+        chunk: u16,
+    },
+    /// `g`: a consent event of a subject. Never overwritten.
+    Consent(SubjectId, ConsentId),
+    /// `l`: a restriction of a subject and what was done with it.
+    Restriction(SubjectId, RestrictionId),
+    /// `q`: a request of a person.
+    Request(RequestId),
+    /// `d`: what of a subject went to a partner.
+    Disclosure(SubjectId, DisclosureId),
+    /// `u`: what a partner that got something of a subject is to hear of.
+    Update(SubjectId, [u8; 16]),
+    /// `b`: a notice to be sent to a subject.
+    Notice(SubjectId, NoticeId),
     /// `x`: a subject that is gone, by the digest of its id.
     Tombstone([u8; 16]),
     /// `e`: an erasure.
@@ -41,10 +67,45 @@ pub enum RowKey {
     Caller(CallerId),
     /// `t`: a token, by the keyed digest of its secret.
     Token([u8; 32]),
+    /// `f`: a caller's second factor.
+    Factor(CallerId),
+    /// `y`: a count of the statistics, which no subject's row and no other row of the vault leads to.
+    Statistic {
+        /// Whose.
+        tenant: [u8; 16],
+        /// The number of the measure.
+        measure: u16,
+        /// The day, counted from 1970-01-01.
+        day: u32,
+        /// Keyed digest of the values that it is broken down by.
+        values: [u8; 16],
+    },
     /// `i`: an answer that is repeated for the same idempotency key.
     Idempotency([u8; 16]),
+    /// `h`: how far the sweep has come.
+    Sweep,
     /// `j`: how far the trail is matched by committed batches.
     Mark,
+}
+
+/// What a row under `o` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum PolicyPart {
+    /// An entry that somebody wants to be otherwise.
+    Draft = 1,
+    /// The proposal that waits for its second person.
+    Proposal = 2,
+    /// A published version.
+    Version = 3,
+}
+
+impl PolicyPart {
+    const ALL: [Self; 3] = [Self::Draft, Self::Proposal, Self::Version];
+
+    fn parse(part: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|own| *own as u8 == part)
+    }
 }
 
 /// The rows under `m`.
@@ -73,11 +134,25 @@ impl RowKey {
                 [&prefix::overflow_version(subject, record, *version), chunk.to_be_bytes().as_slice()].concat()
             }
             Self::Contract(subject, reference) => [b"c".as_slice(), subject.bytes(), reference].concat(),
+            Self::Policy { tenant, part, name, chunk } => {
+                [&prefix::policy(tenant, *part), name.as_slice(), &chunk.to_be_bytes()].concat()
+            }
+            Self::Consent(subject, consent) => [b"g".as_slice(), subject.bytes(), consent.bytes()].concat(),
+            Self::Restriction(subject, restriction) => [b"l".as_slice(), subject.bytes(), restriction.bytes()].concat(),
+            Self::Request(request) => [b"q".as_slice(), request.bytes()].concat(),
+            Self::Disclosure(subject, disclosure) => [b"d".as_slice(), subject.bytes(), disclosure.bytes()].concat(),
+            Self::Update(subject, update) => [b"u".as_slice(), subject.bytes(), update].concat(),
+            Self::Notice(subject, notice) => [b"b".as_slice(), subject.bytes(), notice.bytes()].concat(),
             Self::Tombstone(digest) => [b"x".as_slice(), digest].concat(),
             Self::Erasure(erasure) => [b"e".as_slice(), erasure.bytes()].concat(),
             Self::Caller(caller) => [b"k".as_slice(), caller.bytes()].concat(),
             Self::Token(digest) => [b"t".as_slice(), digest].concat(),
+            Self::Factor(caller) => [b"f".as_slice(), caller.bytes()].concat(),
+            Self::Statistic { tenant, measure, day, values } => {
+                [&prefix::statistics(tenant, *measure), day.to_be_bytes().as_slice(), values].concat()
+            }
             Self::Idempotency(digest) => [b"i".as_slice(), digest].concat(),
+            Self::Sweep => vec![b'h'],
             Self::Mark => vec![b'j'],
         }
     }
@@ -101,11 +176,31 @@ impl RowKey {
                 chunk: u16::from_be_bytes(rest.take()?),
             },
             b'c' => Self::Contract(rest.subject()?, rest.take()?),
+            b'o' => Self::Policy {
+                tenant: TenantId::from_bytes(rest.take()?),
+                part: PolicyPart::parse(rest.take::<1>()?[0])?,
+                name: rest.take()?,
+                chunk: u16::from_be_bytes(rest.take()?),
+            },
+            b'g' => Self::Consent(rest.subject()?, ConsentId::from_bytes(rest.take()?)),
+            b'l' => Self::Restriction(rest.subject()?, RestrictionId::from_bytes(rest.take()?)),
+            b'q' => Self::Request(RequestId::from_bytes(rest.take()?)),
+            b'd' => Self::Disclosure(rest.subject()?, DisclosureId::from_bytes(rest.take()?)),
+            b'u' => Self::Update(rest.subject()?, rest.take()?),
+            b'b' => Self::Notice(rest.subject()?, NoticeId::from_bytes(rest.take()?)),
             b'x' => Self::Tombstone(rest.take()?),
             b'e' => Self::Erasure(ErasureId::from_bytes(rest.take()?)),
             b'k' => Self::Caller(CallerId::from_bytes(rest.take()?)),
             b't' => Self::Token(rest.take()?),
+            b'f' => Self::Factor(CallerId::from_bytes(rest.take()?)),
+            b'y' => Self::Statistic {
+                tenant: rest.take()?,
+                measure: u16::from_be_bytes(rest.take()?),
+                day: u32::from_be_bytes(rest.take()?),
+                values: rest.take()?,
+            },
             b'i' => Self::Idempotency(rest.take()?),
+            b'h' => Self::Sweep,
             b'j' => Self::Mark,
             _ => return None,
         };
@@ -123,7 +218,8 @@ impl Meta {
 
 /// What to scan for.
 pub mod prefix {
-    use crate::model::ids::{RecordId, SubjectId};
+    use super::PolicyPart;
+    use crate::model::ids::{RecordId, SubjectId, TenantId};
 
     /// Every record of a subject.
     pub fn records(subject: &SubjectId) -> Vec<u8> {
@@ -150,9 +246,46 @@ pub mod prefix {
         of(b'c', subject)
     }
 
-    /// Everything that belongs to a subject alone: state, records, overflow, contracts.
-    pub fn all_of(subject: &SubjectId) -> [Vec<u8>; 4] {
-        [b's', b'r', b'v', b'c'].map(|letter| of(letter, subject))
+    /// Every piece of what a controller drafted, proposed or published.
+    pub fn policy(tenant: &TenantId, part: PolicyPart) -> Vec<u8> {
+        [b"o".as_slice(), tenant.bytes(), &[part as u8]].concat()
+    }
+
+    /// Every consent event of a subject.
+    pub fn consents(subject: &SubjectId) -> Vec<u8> {
+        of(b'g', subject)
+    }
+
+    /// Every count of one measure, in the order of the days.
+    pub fn statistics(tenant: &[u8; 16], measure: u16) -> Vec<u8> {
+        [b"y".as_slice(), tenant, &measure.to_be_bytes()].concat()
+    }
+
+    /// Every restriction of a subject.
+    pub fn restrictions(subject: &SubjectId) -> Vec<u8> {
+        of(b'l', subject)
+    }
+
+    /// Every disclosure of every subject.
+    pub const DISCLOSURES: &[u8] = b"d";
+
+    /// Every update of every subject.
+    pub const UPDATES: &[u8] = b"u";
+
+    /// Every disclosure of a subject.
+    pub fn disclosures(subject: &SubjectId) -> Vec<u8> {
+        of(b'd', subject)
+    }
+
+    /// Every update about a subject.
+    pub fn updates(subject: &SubjectId) -> Vec<u8> {
+        of(b'u', subject)
+    }
+
+    /// Everything that belongs to a subject alone: state, records, overflow, contracts, consents, restrictions, disclosures,
+    /// updates, notices.
+    pub fn all_of(subject: &SubjectId) -> [Vec<u8>; 9] {
+        [b's', b'r', b'v', b'c', b'g', b'l', b'd', b'u', b'b'].map(|letter| of(letter, subject))
     }
 
     fn of(letter: u8, subject: &SubjectId) -> Vec<u8> {
@@ -194,11 +327,21 @@ mod tests {
             (RowKey::Record(subject, record), 33),
             (RowKey::Overflow { subject, record, version: 3, chunk: 4 }, 43),
             (RowKey::Contract(subject, [5; 16]), 33),
+            (RowKey::Policy { tenant: TenantId::from_bytes([14; 16]), part: PolicyPart::Version, name: [15; 16], chunk: 2 }, 36),
+            (RowKey::Consent(subject, ConsentId::from_bytes([11; 16])), 33),
+            (RowKey::Restriction(subject, RestrictionId::from_bytes([12; 16])), 33),
+            (RowKey::Request(RequestId::from_bytes([13; 16])), 17),
+            (RowKey::Disclosure(subject, DisclosureId::from_bytes([14; 16])), 33),
+            (RowKey::Update(subject, [15; 16]), 33),
+            (RowKey::Notice(subject, NoticeId::from_bytes([16; 16])), 33),
             (RowKey::Tombstone([6; 16]), 17),
             (RowKey::Erasure(ErasureId::from_bytes([7; 16])), 17),
             (RowKey::Caller(CallerId::from_bytes([8; 16])), 17),
             (RowKey::Token([9; 32]), 33),
             (RowKey::Idempotency([10; 16]), 17),
+            (RowKey::Factor(CallerId::from_bytes([8; 16])), 17),
+            (RowKey::Statistic { tenant: [12; 16], measure: 1, day: 20_780, values: [13; 16] }, 39),
+            (RowKey::Sweep, 1),
             (RowKey::Mark, 1),
         ]
     }
@@ -232,7 +375,18 @@ mod tests {
         let subject = SubjectId::from_bytes([1; 16]);
         let prefixes = prefix::all_of(&subject);
         let own = one_of_each().into_iter().filter(|(key, _)| {
-            matches!(key, RowKey::Subject(_) | RowKey::Record(..) | RowKey::Overflow { .. } | RowKey::Contract(..))
+            matches!(
+                key,
+                RowKey::Subject(_)
+                    | RowKey::Record(..)
+                    | RowKey::Overflow { .. }
+                    | RowKey::Contract(..)
+                    | RowKey::Consent(..)
+                    | RowKey::Restriction(..)
+                    | RowKey::Disclosure(..)
+                    | RowKey::Update(..)
+                    | RowKey::Notice(..)
+            )
         });
         for (key, _) in own {
             assert_eq!(prefixes.iter().filter(|prefix| key.bytes().starts_with(prefix)).count(), 1, "{key:?}");

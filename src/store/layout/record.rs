@@ -7,7 +7,7 @@
 //! 16  4  groups             u32, bit g = purpose group g (1 to 31): what the envelope is bound to
 //! 20  8  updated at         i64, microseconds since 1970
 //! 28  1  count of wraps     at most 31
-//! 29  –  wraps              each: group u8 | W1 of the record key under that group, 124; groups increasing, all in the bitmap
+//! 29  –  wraps              each: group u8 | W1 of the record key under that group, 124; groups increasing, all in the bitmap but 31, of holds
 //!     2  length of label    u16
 //!     –  label              sealed, opaque here
 //!     2  count of chunks    u16; 0: the envelope follows
@@ -188,9 +188,10 @@ fn parse(value: &[u8]) -> Option<RecordHead<'_>> {
     Some(RecordHead { version, schema, groups, updated_at, wraps, label, envelope })
 }
 
-/// Groups 1 to 31, strictly increasing, each of them in the bitmap, and no bit 0.
+/// Groups 1 to 31, strictly increasing, each of them in the bitmap or the group of holds, and no bit 0.
 fn check_groups(groups: u32, wraps: &[Wrap]) -> Option<()> {
-    let known = wraps.iter().all(|wrap| GROUPS.contains(&wrap.group) && groups & (1 << wrap.group) != 0);
+    let bound = |group: u8| group == *GROUPS.end() || groups & (1 << group) != 0;
+    let known = wraps.iter().all(|wrap| GROUPS.contains(&wrap.group) && bound(wrap.group));
     let ordered = wraps.is_sorted_by(|a, b| a.group < b.group);
     (known && ordered && groups & 1 == 0).then_some(())
 }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 
-use crate::audit::certificate::{Certificate, DestroyedKey, FORMAT, Times, VERSION};
+use crate::audit::certificate::{Certificate, DestroyedKey, FORMAT, Kept, Times, VERSION};
 use crate::audit::{Note, Outcome};
 use crate::model::code::Code;
 use crate::model::ids::{DecisionId, ErasureId, TenantId, VaultId};
@@ -15,7 +16,7 @@ use crate::store::layout::RowKey;
 use super::super::call::Refused;
 use super::super::committer::{Draft, settle};
 use super::super::core::Core;
-use super::super::rows::ErasureRow;
+use super::super::rows::{ErasureRow, time};
 use super::selftest;
 
 /// Entries that may stand between the place where the certificate was expected in the trail and where it is.
@@ -37,6 +38,7 @@ pub(crate) fn certify(core: &Core, id: ErasureId, mut row: ErasureRow, before: &
     // No recipient is known to this version, so nobody is left to be told.
     row.reach(ErasureState::Propagated, now);
     row.reach(ErasureState::Sealed, now);
+    let waits = waits(&row);
     let certificate = state(core, id, &row, before)?;
     let note = certificate.note().map_err(|_| Code::Internal)?;
     let text = certificate.canonical().ok().and_then(|bytes| String::from_utf8(bytes).ok()).ok_or(Code::Internal)?;
@@ -45,12 +47,21 @@ pub(crate) fn certify(core: &Core, id: ErasureId, mut row: ErasureRow, before: &
     row.certificate = Some(text);
     row.near = core.trail.size();
     row.decision = Some(*entry.decision.bytes());
-    row.subject = None;
-    row.records.clear();
+    if waits {
+        row.reach(ErasureState::Partial, now);
+    } else {
+        row.subject = None;
+        row.records.clear();
+    }
     let mut draft = Draft::new(core);
     draft.note(&mut entry, RowKey::Erasure(id).bytes(), false, Some(super::seal(core, id, &row)?))?;
     settle(core, &mut draft, vec![entry])?;
     Ok(row)
+}
+
+/// Whether a legal hold keeps a part of a whole subject, so that the erasure goes on when it is lifted.
+pub(super) fn waits(row: &ErasureRow) -> bool {
+    row.scope().is_ok_and(|scope| scope == Scope::Subject) && !row.kept.is_empty()
 }
 
 fn state(core: &Core, id: ErasureId, row: &ErasureRow, before: &Before) -> Result<Certificate, Refused> {
@@ -58,13 +69,19 @@ fn state(core: &Core, id: ErasureId, row: &ErasureRow, before: &Before) -> Resul
     let must = |state: ErasureState| at(state).unwrap_or(Timestamp::UNIX_EPOCH);
     let tenant = core.tenants.get(&TenantId::from_bytes(row.tenant));
     let scope = row.scope()?;
-    let groups = match (scope, tenant) {
+    let groups = match (scope, &tenant) {
         (Scope::Groups, Some(tenant)) => tenant.group_names(GroupSet::from_bits(row.groups)),
         _ => Vec::new(),
     };
     let epoch = row.epoch_closed.unwrap_or(0);
     let dropped = |id: String| DestroyedKey { id, method: "dropped-and-epoch-closed".into() };
+    let kept = row.kept.iter().map(|kept| Kept {
+        what: kept.what.clone(),
+        rule: kept.rule.clone(),
+        until: kept.until.map(|until| time(until).to_zoned_datetime(TimeZone::UTC).date()),
+    });
     let mut keys = match scope {
+        Scope::Subject if waits(row) => vec![dropped("subject-but-held".into())],
         Scope::Subject => vec![dropped("subject".into())],
         Scope::Groups => groups.iter().map(|group| dropped(format!("group:{group}"))).collect(),
         Scope::Records => vec![dropped(format!("records:{}", row.records.len().max(1)))],
@@ -93,7 +110,7 @@ fn state(core: &Core, id: ErasureId, row: &ErasureRow, before: &Before) -> Resul
         keys,
         algorithm: "AES-256-GCM with HKDF-SHA-256 per wrap and per row".into(),
         counts: row.counts.iter().map(|count| (count.category.clone(), count.count)).collect(),
-        kept: Vec::new(),
+        kept: kept.collect(),
         recipients: Vec::new(),
         backups: Vec::new(),
         self_test: selftest::run(core, row, before)?,
@@ -107,12 +124,17 @@ fn state(core: &Core, id: ErasureId, row: &ErasureRow, before: &Before) -> Resul
 /// The tlog proof of a sealed erasure's certificate, under the newest checkpoint.
 pub(super) fn proof(core: &Core, row: &ErasureRow) -> Result<String, Refused> {
     let decision = DecisionId::from_bytes(row.decision.ok_or(Code::Internal)?);
-    let mut at = row.near;
-    while at < row.near + FURTHEST {
+    proof_of(core, row.near, decision, |note| matches!(note, Note::Certificate { .. }))
+}
+
+/// The tlog proof of the entry of a decision that carries such a note, which stands at `near` or a little further.
+pub(crate) fn proof_of(core: &Core, near: u64, decision: DecisionId, such: impl Fn(&Note) -> bool) -> Result<String, Refused> {
+    let mut at = near;
+    while at < near.saturating_add(FURTHEST) {
         let page = core.trail.entries(at, 64)?;
         let Some((last, _)) = page.last() else { break };
         at = last + 1;
-        let found = page.iter().find(|(_, entry)| entry.decision == decision && matches!(entry.note, Note::Certificate { .. }));
+        let found = page.iter().find(|(_, entry)| entry.decision == decision && such(&entry.note));
         if let Some((index, _)) = found {
             return core.trail.proof(*index).map_err(Refused::from);
         }

@@ -1,49 +1,61 @@
 //! openErasure, approveErasure and getErasure: from a request to a certificate.
 
+pub(crate) mod by_vault;
 pub(crate) mod certify;
+mod holding;
 pub(crate) mod sealing;
 mod selftest;
 
-use crate::audit::Outcome;
+use crate::audit::{Entry, Outcome};
 use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::{CallerId, ErasureId, RecordId, SubjectId};
-use crate::model::wire::{ErasureState, ErasureView, OpenErasure, Scope};
+use crate::model::purpose::GroupSet;
+use crate::model::wire::{Cause, ErasureState, ErasureView, OpenErasure, Scope};
 use crate::policy::{Facts, Second};
 use crate::store::layout::RowKey;
 
 use super::call::{Answer, Call, Refused};
 use super::committer::{Change, Expect, RowChange};
-use super::core::{Core, fresh, key_groups};
-use super::idempotency::{self, Begun, Owner};
+use super::core::{Core, Person, fresh, key_groups};
+use super::idempotency::{self, Owner};
 use super::lifecycle::Vault;
 use super::rows::{ErasureRow, RecordRef, pack, time, unpack};
 use sealing::{Shredding, Target};
 
 pub(crate) use certify::certify;
 
+/// The groups that a person erases directly, without a request (API.md, note 7).
+const DIRECT: [&str; 2] = ["device", "marketing"];
+
 /// Records that one erasure may name.
 const MOST_RECORDS: usize = 250;
 
 impl Vault {
-    /// openErasure. Nothing is destroyed yet: that is the second person's act.
+    /// openErasure. Nothing is destroyed yet: that is the second person's act. Only what a person takes back of their own
+    /// (device identifiers, marketing) goes with this very call; more of them goes through a verified request.
     pub async fn open_erasure(&self, call: &Call, mut body: OpenErasure) -> Result<Answer, Refused> {
         body.records.sort_unstable();
         body.records.dedup();
         let operation = Operation::OpenErasure;
         let opened = self.opened()?;
         let core = &opened.core;
-        let held = match idempotency::begin(core, &self.0.in_flight, call, operation)? {
-            Begun::Again(answer) => return Ok(answer),
-            Begun::First(held) => Some(held),
-            Begun::Plain => None,
+        let held = match idempotency::begin(core, &self.0.in_flight, call, operation)?.first() {
+            Ok(held) => held,
+            Err(answer) => return Ok(answer),
         };
         let tenant = core.tenant(&call.caller)?;
-        let Some(person) = core.person(&tenant, body.subject)? else {
-            return Err(core.missing(call, operation, &tenant, body.subject));
+        let subject = call.subject(body.subject)?;
+        let Some(person) = core.person(&tenant, subject)? else {
+            return Err(core.missing(call, operation, &tenant, subject));
         };
-        let about = person.facts();
-        core.decide(call, operation, &Facts { subject: Some(&about), ..core.facts(&tenant) }, Some(person.tag))?;
+        let about = person.facts(&tenant, core.clock.now());
+        core.decide(call, operation, &core.facts_about(&tenant, call, &person, &about), Some(person.tag))?;
+        let by_the_person = call.caller.subject.is_some();
+        let direct = body.scope == Scope::Groups && body.groups.iter().all(|name| DIRECT.contains(&name.as_str()));
+        if by_the_person && !direct {
+            return Err(core.refuse(call, operation, Code::RoleForbidden, Some(person.tag)));
+        }
         let invalid = |pointer: &str| {
             let refused = core.refuse(call, operation, Code::InvalidBody, Some(person.tag));
             Refused { pointer: Some(pointer.to_owned()), ..refused }
@@ -56,40 +68,25 @@ impl Vault {
         if !fits {
             return Err(invalid("/scope"));
         }
-        let mut groups = crate::model::purpose::GroupSet::EMPTY;
+        let mut groups = GroupSet::EMPTY;
         for (place, name) in body.groups.iter().enumerate() {
             let group = tenant.group(name).ok_or_else(|| invalid(&format!("/groups/{place}")))?;
             groups.insert(group);
         }
         for (place, record) in body.records.iter().enumerate() {
-            let key = RowKey::Record(body.subject, *record).bytes();
+            let key = RowKey::Record(subject, *record).bytes();
             if core.store.row(&key)?.is_none() {
                 return Err(invalid(&format!("/records/{place}")));
             }
         }
         let id = ErasureId::from_bytes(fresh()?);
         let now = core.clock.now();
-        let mut row = ErasureRow {
-            tenant: *tenant.id().bytes(),
-            state: 0,
-            scope: ErasureRow::scope_number(body.scope),
-            cause: ErasureRow::cause_number(body.cause),
-            subject: Some(*body.subject.bytes()),
-            groups: key_groups(groups).bits(),
-            records: body.records.iter().map(|record| RecordRef { id: *record.bytes() }).collect(),
-            opener: *call.caller.id.bytes(),
-            approver: None,
-            tag: person.tag,
-            reached: Vec::new(),
-            claim_sha256: None,
-            epoch_closed: None,
-            counts: Vec::new(),
-            certificate: None,
-            near: 0,
-            aliases: 0,
-            decision: None,
+        let what = match body.scope {
+            Scope::Subject => What::Subject,
+            Scope::Groups => What::Groups(groups),
+            Scope::Records => What::Records(body.records),
         };
-        row.reach(ErasureState::Requested, now);
+        let row = requested(&person, &what, body.cause, call.caller.id, now);
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(person.tag);
         let answer = Answer {
@@ -99,12 +96,26 @@ impl Vault {
             location: Some(format!("/v1/erasures/{id}")),
             etag: None,
         };
+        let stored = seal(core, id, &row)?;
         let mut change = Change { entries: vec![entry], ..Change::default() };
-        change.rows.push(RowChange {
-            key: RowKey::Erasure(id).bytes(),
-            expect: Expect::Fresh,
-            value: Some(seal(core, id, &row)?),
-        });
+        change.rows.push(RowChange { key: RowKey::Erasure(id).bytes(), expect: Expect::Fresh, value: Some(stored.clone()) });
+        if by_the_person {
+            opened.committer.commit(change).await?;
+            let entry = core.event("carryOutErasure", Outcome::Done, crate::audit::Note::None)?;
+            let entry = Entry { tag: Some(row.tag), ..entry };
+            let (row, claim) = self.shred(call, id, stored, row, entry).await?;
+            let body = Some(view(core, id, &row, Some(claim))?);
+            if let Some(held) = held {
+                let again = Answer {
+                    body: Some(view(core, id, &row, None)?),
+                    decision: answer.decision,
+                    made: true,
+                    ..Answer::default()
+                };
+                self.keep_answer(&held, &again).await?;
+            }
+            return Ok(Answer { body, ..answer });
+        }
         if let Some(held) = held {
             change.rows.push(held.keep(core, &Owner::Vault, &answer)?);
         }
@@ -117,10 +128,9 @@ impl Vault {
         let operation = Operation::ApproveErasure;
         let opened = self.opened()?;
         let core = &opened.core;
-        let held = match idempotency::begin(core, &self.0.in_flight, call, operation)? {
-            Begun::Again(answer) => return Ok(answer),
-            Begun::First(held) => Some(held),
-            Begun::Plain => None,
+        let held = match idempotency::begin(core, &self.0.in_flight, call, operation)?.first() {
+            Ok(held) => held,
+            Err(answer) => return Ok(answer),
         };
         let tenant = core.tenant(&call.caller)?;
         let found = load(core, id)?.filter(|(_, row)| row.tenant == *tenant.id().bytes());
@@ -128,41 +138,53 @@ impl Vault {
         let second = found.as_ref().map_or(Second::Waived, |(_, row)| Second::OpenedBy(CallerId::from_bytes(row.opener)));
         core.decide(call, operation, &Facts { second, ..core.facts(&tenant) }, found.as_ref().map(|(_, row)| row.tag))?;
         let Some((bytes, row)) = found else { return Err(core.refuse(call, operation, Code::NotFound, None)) };
-        let (ErasureState::Requested, Some(subject)) = (row.state()?, row.subject) else {
+        let (ErasureState::Requested, Some(_)) = (row.state()?, row.subject) else {
             return Err(core.refuse(call, operation, Code::StateConflict, Some(row.tag)));
         };
-        let target = match row.scope()? {
-            Scope::Subject => Target::Subject { subject },
-            Scope::Groups => Target::Groups { subject, groups: row.groups },
-            Scope::Records => Target::Records { subject, records: row.records.iter().map(|record| record.id).collect() },
-        };
-        let claim = keys::random::bytes::<32>()?;
-        let claim = crate::auth::token_text(&claim).replacen(crate::auth::TOKEN_PREFIX, CLAIM_PREFIX, 1);
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(row.tag);
         let decision = entry.decision;
-        let job = sealing::Job {
-            id,
-            stored: bytes,
-            approver: *call.caller.id.bytes(),
-            claim_sha256: keys::digest::sha256(&[claim.as_bytes()]),
-            row,
-        };
-        let (shredding, sealed) = Shredding::new(entry, target, Some(job));
-        opened.committer.shred(shredding)?;
-        let row = sealed.await.map_err(|_| Refused::from(Code::Sealed))??.ok_or(Code::Internal)?;
+        let (row, claim) = self.shred(call, id, bytes, row, entry).await?;
         let answer = Answer { decision: Some(decision), body: Some(view(core, id, &row, Some(claim))?), ..Answer::default() };
         if let Some(held) = held {
             // The claim code is shown once: what is kept for a repetition is the answer without it.
             let again = Answer { decision: Some(decision), body: Some(view(core, id, &row, None)?), ..Answer::default() };
-            let mut change = Change::noting(core.event("keepAnswer", Outcome::Done, crate::audit::Note::None)?);
-            change.rows.push(held.keep(core, &Owner::Vault, &again)?);
-            // The erasure is done whatever comes of this: its answer is not withheld.
-            if let Err(refused) = opened.committer.commit(change).await {
-                tracing::warn!(code = refused.code.text(), "the answer to an approval could not be kept for a repetition");
-            }
+            self.keep_answer(&held, &again).await?;
         }
         Ok(answer)
+    }
+
+    /// Destroys what the erasure names, as noted by `entry`, and waits until it is sealed: its row then, and the claim code.
+    async fn shred(
+        &self,
+        call: &Call,
+        id: ErasureId,
+        stored: Vec<u8>,
+        row: ErasureRow,
+        entry: Entry,
+    ) -> Result<(ErasureRow, String), Refused> {
+        let subject = row.subject.ok_or(Code::Internal)?;
+        let target = target(&row, subject)?;
+        let claim = keys::random::bytes::<32>()?;
+        let claim = crate::auth::token_text(&claim).replacen(crate::auth::TOKEN_PREFIX, CLAIM_PREFIX, 1);
+        let claim_sha256 = Some(keys::digest::sha256(&[claim.as_bytes()]));
+        let job = sealing::Job { id, stored: Some(stored), approver: *call.caller.id.bytes(), claim_sha256, row };
+        let (shredding, sealed) = Shredding::new(entry, target, Some(job));
+        self.opened()?.committer.shred(shredding)?;
+        let row = sealed.await.map_err(|_| Refused::from(Code::Sealed))??.ok_or(Code::Internal)?;
+        Ok((row, claim))
+    }
+
+    /// Keeps `again` for a repetition of a call whose erasure is done.
+    async fn keep_answer(&self, held: &idempotency::Held<'_>, again: &Answer) -> Result<(), Refused> {
+        let opened = self.opened()?;
+        let mut change = Change::noting(opened.core.event("keepAnswer", Outcome::Done, crate::audit::Note::None)?);
+        change.rows.push(held.keep(&opened.core, &Owner::Vault, again)?);
+        // The erasure is done whatever comes of this: its answer is not withheld.
+        if let Err(refused) = opened.committer.commit(change).await {
+            tracing::warn!(code = refused.code.text(), "the answer of an erasure could not be kept for a repetition");
+        }
+        Ok(())
     }
 
     /// getErasure: the state, and once sealed the certificate with its proof.
@@ -172,7 +194,15 @@ impl Vault {
         let core = &opened.core;
         let tenant = core.tenant(&call.caller)?;
         let found = load(core, id)?.filter(|(_, row)| row.tenant == *tenant.id().bytes());
-        let own = found.as_ref().is_some_and(|(_, row)| row.opener == *call.caller.id.bytes());
+        // What a portal opened for one person is not its other persons'.
+        let mine = match call.caller.subject {
+            Some(subject) => core.person(&tenant, subject)?.map(|person| person.tag),
+            None => None,
+        };
+        let own = found.as_ref().is_some_and(|(_, row)| match call.caller.subject {
+            Some(_) => mine == Some(row.tag),
+            None => row.opener == *call.caller.id.bytes(),
+        });
         let facts = Facts { own, ..core.facts(&tenant) };
         let allowed = core.decide(call, operation, &facts, found.as_ref().map(|(_, row)| row.tag))?;
         let Some((_, row)) = found else { return Err(core.refuse(call, operation, Code::NotFound, None)) };
@@ -196,6 +226,57 @@ impl Vault {
         let _receipt = core.trail.released(ticket, core.reads).await?;
         Ok(Answer { decision: Some(decision), body: Some(view(core, id, &row, None)?), ..Answer::default() })
     }
+}
+
+/// What an erasure takes.
+pub(crate) enum What {
+    /// Everything.
+    Subject,
+    /// Some purpose groups.
+    Groups(GroupSet),
+    /// Some records.
+    Records(Vec<RecordId>),
+}
+
+/// The row of an erasure that was just opened.
+fn requested(person: &Person, what: &What, cause: Cause, opener: CallerId, now: jiff::Timestamp) -> ErasureRow {
+    let (scope, groups, records) = match what {
+        What::Subject => (Scope::Subject, GroupSet::EMPTY, &[][..]),
+        What::Groups(groups) => (Scope::Groups, *groups, &[][..]),
+        What::Records(records) => (Scope::Records, GroupSet::EMPTY, &records[..]),
+    };
+    let mut row = ErasureRow {
+        tenant: person.row.tenant,
+        state: 0,
+        scope: ErasureRow::scope_number(scope),
+        cause: ErasureRow::cause_number(cause),
+        subject: Some(*person.id.bytes()),
+        groups: key_groups(groups).bits(),
+        records: records.iter().map(|record| RecordRef { id: *record.bytes() }).collect(),
+        opener: *opener.bytes(),
+        approver: None,
+        tag: person.tag,
+        reached: Vec::new(),
+        claim_sha256: None,
+        epoch_closed: None,
+        counts: Vec::new(),
+        certificate: None,
+        near: 0,
+        aliases: 0,
+        decision: None,
+        kept: Vec::new(),
+    };
+    row.reach(ErasureState::Requested, now);
+    row
+}
+
+/// What carrying it out destroys.
+fn target(row: &ErasureRow, subject: keys::Id) -> Result<Target, Refused> {
+    Ok(match row.scope()? {
+        Scope::Subject => Target::Subject { subject },
+        Scope::Groups => Target::Groups { subject, groups: row.groups },
+        Scope::Records => Target::Records { subject, records: row.records.iter().map(|record| record.id).collect() },
+    })
 }
 
 /// What a claim code begins with.

@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 
 use crate::audit::{Entry, Note, Outcome};
 use crate::model::code::Code;
-use crate::model::ids::{ErasureId, RecordId, SubjectId};
-use crate::model::wire::ErasureState;
+use crate::model::ids::{ErasureId, RecordId, SubjectId, TenantId};
+use crate::model::wire::{Cause, ErasureState};
 use crate::store::Row;
 use crate::store::layout::{self, Meta, RecordHead, RecordRow, RowKey, Wrap, prefix};
 
@@ -25,8 +25,10 @@ use super::super::call::Refused;
 use super::super::committer::{Draft, settle};
 use super::super::core::{Core, key_groups};
 use super::super::records::{label_context, whole, wrapped};
-use super::super::rows::{CountRow, ErasureRow, LabelRow, SubjectRow, pack, unpack};
+use super::super::requests;
+use super::super::rows::{CountRow, ErasureRow, KeptRow, LabelRow, SubjectRow, pack, unpack};
 use super::certify::{self, Before};
+use super::holding::{self, HOLD};
 
 /// What is to be destroyed.
 pub(crate) enum Target {
@@ -36,6 +38,8 @@ pub(crate) enum Target {
     Groups { subject: Id, groups: u32 },
     /// Some records' keys.
     Records { subject: Id, records: Vec<Id> },
+    /// What a legal hold kept and nothing else keeps; `lifted` is the hold's own row from then on.
+    Release { subject: Id, hold: Id, lifted: Row },
     /// Nothing but the epoch.
     Epoch,
 }
@@ -43,20 +47,26 @@ pub(crate) enum Target {
 /// The erasure behind a destruction.
 pub(crate) struct Job {
     pub(crate) id: ErasureId,
-    /// The row as the approver saw it; another state by now refuses.
-    pub(crate) stored: Vec<u8>,
+    /// The row as the approver saw it, none where it is opened by this destruction itself; another state by now refuses.
+    pub(crate) stored: Option<Vec<u8>>,
     pub(crate) approver: Id,
-    pub(crate) claim_sha256: [u8; 32],
+    pub(crate) claim_sha256: Option<[u8; 32]>,
     pub(crate) row: ErasureRow,
 }
 
 type Reply = oneshot::Sender<Result<Option<ErasureRow>, Refused>>;
 
+/// Whether the reason for a destruction still holds, asked on the committer's thread right before it.
+pub(crate) type Still = Box<dyn Fn(&Core) -> Result<bool, Refused> + Send>;
+
 /// A destruction and who waits for it.
 pub(crate) struct Shredding {
+    /// The entry of the opening, where opening and carrying out are one act.
+    opening: Option<Entry>,
     entry: Entry,
     target: Target,
     job: Option<Job>,
+    still: Option<Still>,
     reply: Reply,
 }
 
@@ -68,12 +78,20 @@ impl Shredding {
         job: Option<Job>,
     ) -> (Self, oneshot::Receiver<Result<Option<ErasureRow>, Refused>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { entry, target, job, reply }, answer)
+        (Self { opening: None, entry, target, job, still: None, reply }, answer)
+    }
+
+    /// The same, opened by this act itself, as `opening` notes, and carried out only if `still` holds then.
+    pub(crate) fn opened_by(self, opening: Entry, still: Still) -> Self {
+        Self { opening: Some(opening), still: Some(still), ..self }
     }
 
     fn subject(&self) -> Option<Id> {
         match &self.target {
-            Target::Subject { subject } | Target::Groups { subject, .. } | Target::Records { subject, .. } => Some(*subject),
+            Target::Subject { subject }
+            | Target::Groups { subject, .. }
+            | Target::Records { subject, .. }
+            | Target::Release { subject, .. } => Some(*subject),
             Target::Epoch => None,
         }
     }
@@ -81,18 +99,22 @@ impl Shredding {
 
 /// What one destruction does to rows and keys.
 #[derive(Default)]
-struct Plan {
-    shreds: Vec<Shred>,
-    removed: Vec<Vec<u8>>,
+pub(super) struct Plan {
+    pub(super) shreds: Vec<Shred>,
+    pub(super) removed: Vec<Vec<u8>>,
     /// Records that lose wraps: key, row, groups whose wrap goes.
-    narrowed: Vec<(Vec<u8>, RecordRow, GroupSet)>,
+    pub(super) narrowed: Vec<(Vec<u8>, RecordRow, GroupSet)>,
     /// Records whose wraps move to new group keys.
-    moved: Vec<(Vec<u8>, Id, RecordRow, GroupSet)>,
+    pub(super) moved: Vec<(Vec<u8>, Id, RecordRow, GroupSet)>,
     /// The subject's own row in its new form.
-    state: Option<Row>,
+    pub(super) state: Option<Row>,
+    /// Other rows in their new form.
+    pub(super) rewritten: Vec<Row>,
     tombstone: Option<Vec<u8>>,
-    counts: BTreeMap<String, u64>,
-    aliases: Vec<[u8; 24]>,
+    pub(super) counts: BTreeMap<String, u64>,
+    pub(super) aliases: Vec<[u8; 24]>,
+    /// What stays, and why.
+    pub(super) kept: Vec<KeptRow>,
 }
 
 /// Carries out everything that waits; two destructions of one subject take two transitions.
@@ -159,6 +181,11 @@ fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<Vec<Row>
     let sealed = core.hierarchy.finish(transition);
     // After finishing, so that nobody loads the old keys once more and takes them for the new ones.
     core.people.destroyed(&subjects);
+    for (shredding, _) in planned.iter() {
+        if let Target::Subject { subject } = &shredding.target {
+            core.registry.forget_subject(subject);
+        }
+    }
     if let Err(error) = sealed {
         tracing::error!(error = %error, "the old epoch's key could not be overwritten");
         (core.on_fatal)("overwriting the old epoch's key; the next start does it");
@@ -185,6 +212,7 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
     let mut entries = Vec::with_capacity(planned.len() + 1);
     let (closed, opened) = (core.hierarchy.epoch(), transition.epoch());
     for (shredding, plan) in planned.iter_mut() {
+        entries.extend(shredding.opening.clone());
         let mut entry = shredding.entry.clone();
         for key in &plan.removed {
             draft.note(&mut entry, key.clone(), false, None)?;
@@ -202,7 +230,7 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
             }
             put_record(&mut draft, &mut entry, key, &row)?;
         }
-        if let Some((key, value)) = plan.state.take() {
+        for (key, value) in plan.state.take().into_iter().chain(std::mem::take(&mut plan.rewritten)) {
             draft.note(&mut entry, key, false, Some(value))?;
         }
         if let Some(tombstone) = &plan.tombstone {
@@ -216,11 +244,12 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
                 job.row.reach(state, now);
             }
             job.row.approver = Some(job.approver);
-            job.row.claim_sha256 = Some(job.claim_sha256);
+            job.row.claim_sha256 = job.claim_sha256;
             job.row.epoch_closed = Some(closed);
             job.row.counts =
                 plan.counts.iter().map(|(category, count)| CountRow { category: category.clone(), count: *count }).collect();
             job.row.aliases = plan.aliases.len() as u32;
+            job.row.kept = std::mem::take(&mut plan.kept);
             draft.note(&mut entry, RowKey::Erasure(job.id).bytes(), false, Some(super::seal(core, job.id, &job.row)?))?;
         }
         entries.push(entry);
@@ -255,40 +284,70 @@ fn rewrap(transition: &Transition, subject: &Id, record: &Id, renewed: &GroupSet
 fn plan(core: &Core, shredding: &Shredding) -> Result<Plan, Refused> {
     if let Some(job) = &shredding.job {
         let current = core.store.row(&RowKey::Erasure(job.id).bytes())?;
-        if current.as_ref() != Some(&job.stored) {
+        if current != job.stored {
             return Err(Code::StateConflict.into());
         }
+    }
+    if let Some(still) = &shredding.still
+        && !still(core)?
+    {
+        return Err(Code::StateConflict.into());
     }
     let Some(subject) = shredding.subject() else { return Ok(Plan::default()) };
     let Some(keys) = core.hierarchy.subject(&core.rows(), &subject)? else {
         return Err(Code::Erased.into());
     };
+    let id = SubjectId::from_bytes(subject);
+    let key = RowKey::Subject(id).bytes();
+    let sealed = core.store.row(&key)?.ok_or(Code::Erased)?;
+    let row: SubjectRow = unpack(keys.open_row(&key, &sealed)?.bytes())?;
+    let erasure = shredding.job.as_ref().map(|job| job.id);
     let mut plan = Plan::default();
     match &shredding.target {
         Target::Epoch => {}
-        Target::Subject { .. } => everything(core, &subject, &keys, &mut plan)?,
+        Target::Subject { .. } => match erasure {
+            Some(erasure) if row.standing.holds().next().is_some() => {
+                holding::all_but_held(core, &id, &keys, row, erasure, &mut plan)?;
+            }
+            _ => everything_of(core, &id, &keys, &row, erasure, &mut plan)?,
+        },
         Target::Groups { groups, .. } => {
             let groups = GroupSet::from_bits(*groups).ok_or(Code::Internal)?;
-            some_groups(core, &subject, &keys, groups, &mut plan)?;
+            let closing = match &shredding.job {
+                Some(job) => job.row.cause()? == Cause::AccountClosure,
+                None => false,
+            };
+            some_groups(core, &id, &keys, row, (groups, closing), &mut plan)?;
         }
-        Target::Records { records, .. } => some_records(core, &subject, &keys, records, &mut plan)?,
+        Target::Records { records, .. } => some_records(core, &id, &keys, &row, records, &mut plan)?,
+        Target::Release { hold, lifted, .. } => {
+            plan.rewritten.push(lifted.clone());
+            holding::release(core, &id, &keys, row, hold, erasure, &mut plan)?;
+            // With everything else of the subject goes the hold's own row.
+            plan.rewritten.retain(|(key, _)| !plan.removed.contains(key));
+        }
     }
     Ok(plan)
 }
 
-fn everything(core: &Core, subject: &Id, keys: &keys::SubjectKeys, plan: &mut Plan) -> Result<(), Refused> {
-    let id = SubjectId::from_bytes(*subject);
-    let key = RowKey::Subject(id).bytes();
-    let sealed = core.store.row(&key)?.ok_or(Code::Erased)?;
-    let row: SubjectRow = unpack(keys.open_row(&key, &sealed)?.bytes())?;
+pub(super) fn everything_of(
+    core: &Core,
+    id: &SubjectId,
+    keys: &keys::SubjectKeys,
+    row: &SubjectRow,
+    erasure: Option<ErasureId>,
+    plan: &mut Plan,
+) -> Result<(), Refused> {
+    let subject = id.bytes();
     plan.shreds.push(Shred::Subject(*subject));
     plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, *subject)));
     plan.aliases = row.aliases.iter().map(|alias| alias.tag).collect();
     plan.tombstone = Some(core.tombstone(&row.tenant, subject));
-    for prefix in prefix::all_of(&id) {
+    plan.rewritten.extend(requests::unlinked(core, &row.standing, erasure)?);
+    for prefix in prefix::all_of(id) {
         each(core, &prefix, |key, value| {
             if let Some(RowKey::Record(_, record)) = RowKey::parse(key) {
-                count(keys, &id, &record, value, &mut plan.counts)?;
+                count(keys, id, &record, value, &mut plan.counts)?;
             }
             plan.removed.push(key.to_vec());
             Ok(())
@@ -297,50 +356,91 @@ fn everything(core: &Core, subject: &Id, keys: &keys::SubjectKeys, plan: &mut Pl
     Ok(())
 }
 
-fn some_groups(core: &Core, subject: &Id, keys: &keys::SubjectKeys, groups: GroupSet, plan: &mut Plan) -> Result<(), Refused> {
-    let id = SubjectId::from_bytes(*subject);
-    let dying = groups.intersection(keys.groups());
+/// Some groups; of a closed account also what the person could be found by.
+fn some_groups(
+    core: &Core,
+    id: &SubjectId,
+    keys: &keys::SubjectKeys,
+    mut row: SubjectRow,
+    (groups, closing): (GroupSet, bool),
+    plan: &mut Plan,
+) -> Result<(), Refused> {
+    let subject = id.bytes();
+    let dying = groups.intersection(keys.groups()).without(HOLD);
     plan.shreds.push(Shred::Groups(*subject, dying));
-    let key = RowKey::Subject(id).bytes();
-    let sealed = core.store.row(&key)?.ok_or(Code::Erased)?;
-    let mut row: SubjectRow = unpack(keys.open_row(&key, &sealed)?.bytes())?;
     row.erased_groups |= groups.bits();
+    if closing {
+        plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, *subject)));
+        plan.aliases = row.aliases.drain(..).map(|alias| alias.tag).collect();
+        (row.birth_date, row.child) = (None, None);
+        let names = |tenant: &crate::tenant::Tenant| {
+            let left = keys.groups().without(dying).without(HOLD);
+            tenant.group_names(crate::model::purpose::GroupSet::from_bits(left.bits()))
+        };
+        let left = core.tenants.get(&TenantId::from_bytes(row.tenant)).map(|tenant| names(&tenant)).unwrap_or_default();
+        let kept = |name: String| KeptRow { what: format!("group:{name}"), rule: "retention".into(), until: None };
+        plan.kept.extend(left.into_iter().map(kept));
+    }
+    if let Some(tenant) = core.tenants.get(&TenantId::from_bytes(row.tenant)) {
+        super::super::consents::destroyed(&mut row.standing, &tenant, groups);
+    }
+    let key = RowKey::Subject(*id).bytes();
     plan.state = Some((key.clone(), keys.seal_row(&key, &pack(&row)?)?));
-    each(core, &prefix::records(&id), |key, value| {
+    let mut held = Vec::new();
+    each(core, &prefix::records(id), |key, value| {
         let Some(RowKey::Record(_, record)) = RowKey::parse(key) else { return Ok(()) };
-        let (row, wraps) = whole_row(core, &id, &record, value)?;
+        let (row, wraps) = whole_row(core, id, &record, value)?;
         if wraps.intersection(dying).is_empty() {
             return Ok(());
         }
         if wraps.without(dying).is_empty() {
-            count(keys, &id, &record, value, &mut plan.counts)?;
-            plan.removed.extend(layout::keys_of(&id, &record, value)?);
+            count(keys, id, &record, value, &mut plan.counts)?;
+            plan.removed.extend(layout::keys_of(id, &record, value)?);
         } else {
+            if wraps.without(dying) == HOLD {
+                held.push(record);
+            }
             plan.narrowed.push((key.to_vec(), row, dying));
         }
         Ok(())
-    })
+    })?;
+    plan.kept.extend(holding::held(&row.standing, &held));
+    Ok(())
 }
 
-fn some_records(core: &Core, subject: &Id, keys: &keys::SubjectKeys, records: &[Id], plan: &mut Plan) -> Result<(), Refused> {
-    let id = SubjectId::from_bytes(*subject);
+fn some_records(
+    core: &Core,
+    id: &SubjectId,
+    keys: &keys::SubjectKeys,
+    subject: &SubjectRow,
+    records: &[Id],
+    plan: &mut Plan,
+) -> Result<(), Refused> {
     let mut renewed = GroupSet::EMPTY;
+    let mut held = Vec::new();
     for record in records {
         let record = RecordId::from_bytes(*record);
         // One that was deleted since the erasure was opened is gone already.
-        let Some(value) = core.store.row(&RowKey::Record(id, record).bytes())? else { continue };
-        let (_, wraps) = whole_row(core, &id, &record, &value)?;
-        renewed = renewed.union(wraps);
-        count(keys, &id, &record, &value, &mut plan.counts)?;
-        plan.removed.extend(layout::keys_of(&id, &record, &value)?);
+        let key = RowKey::Record(*id, record).bytes();
+        let Some(value) = core.store.row(&key)? else { continue };
+        let (row, wraps) = whole_row(core, id, &record, &value)?;
+        renewed = renewed.union(wraps.without(HOLD));
+        if wraps.contains(Group::HOLD) {
+            held.push(record);
+            plan.narrowed.push((key, row, wraps.without(HOLD)));
+            continue;
+        }
+        count(keys, id, &record, &value, &mut plan.counts)?;
+        plan.removed.extend(layout::keys_of(id, &record, &value)?);
     }
-    plan.shreds.push(Shred::Renew(*subject, renewed.intersection(keys.groups())));
-    each(core, &prefix::records(&id), |key, value| {
+    plan.kept.extend(holding::held(&subject.standing, &held));
+    plan.shreds.push(Shred::Renew(*id.bytes(), renewed.intersection(keys.groups())));
+    each(core, &prefix::records(id), |key, value| {
         let Some(RowKey::Record(_, record)) = RowKey::parse(key) else { return Ok(()) };
         if records.contains(record.bytes()) {
             return Ok(());
         }
-        let (row, wraps) = whole_row(core, &id, &record, value)?;
+        let (row, wraps) = whole_row(core, id, &record, value)?;
         if !wraps.intersection(renewed).is_empty() {
             plan.moved.push((key.to_vec(), *record.bytes(), row, renewed));
         }
@@ -349,14 +449,19 @@ fn some_records(core: &Core, subject: &Id, keys: &keys::SubjectKeys, records: &[
 }
 
 /// A record with its envelope, and the groups that still have a wrap of its key.
-fn whole_row(core: &Core, subject: &SubjectId, record: &RecordId, value: &[u8]) -> Result<(RecordRow, GroupSet), Refused> {
+pub(super) fn whole_row(
+    core: &Core,
+    subject: &SubjectId,
+    record: &RecordId,
+    value: &[u8],
+) -> Result<(RecordRow, GroupSet), Refused> {
     let row = whole(core, subject, record, value)?;
     let wraps = key_groups(wrapped(&row));
     Ok((row, wraps))
 }
 
 /// Counts a record's fields by category, for the certificate.
-fn count(
+pub(super) fn count(
     keys: &keys::SubjectKeys,
     subject: &SubjectId,
     record: &RecordId,
@@ -373,7 +478,7 @@ fn count(
     Ok(())
 }
 
-fn each(core: &Core, prefix: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<(), Refused>) -> Result<(), Refused> {
+pub(super) fn each(core: &Core, prefix: &[u8], mut take: impl FnMut(&[u8], &[u8]) -> Result<(), Refused>) -> Result<(), Refused> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = core.store.scan(prefix, after.as_deref(), 500)?;

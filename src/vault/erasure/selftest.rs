@@ -10,6 +10,7 @@ use super::super::call::Refused;
 use super::super::core::Core;
 use super::super::rows::ErasureRow;
 use super::certify::Before;
+use super::holding::HOLD;
 
 /// Tries the ways back that are open from inside the running vault.
 pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<SelfTest, Refused> {
@@ -21,6 +22,16 @@ pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<Self
         let keys = core.hierarchy.subject(&core.rows(), subject.bytes())?;
         let rows = |prefix: &[u8]| core.store.scan(prefix, None, 1).map(|page| page.is_empty()).map_err(Refused::from);
         match row.scope()? {
+            Scope::Subject if super::certify::waits(row) => {
+                let alive = keys.map_or(0, |keys| keys.groups().without(HOLD).bits());
+                note("group-keys", alive == 0);
+                note("record-wraps", no_wrap_but(core, HOLD.bits(), &subject)?);
+                let mut empty = true;
+                for prefix in prefix::all_of(&subject).iter().filter(|prefix| !b"srvl".contains(&prefix[0])) {
+                    empty &= rows(prefix)?;
+                }
+                note("rows", empty);
+            }
             Scope::Subject => {
                 note("subject-keys", keys.is_none());
                 let mut empty = true;
@@ -32,12 +43,17 @@ pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<Self
             Scope::Groups => {
                 let alive = keys.map_or(0, |keys| keys.groups().bits());
                 note("group-keys", alive & row.groups == 0);
-                note("record-wraps", no_wrap_of(core, row, &subject)?);
+                note("record-wraps", no_wrap_but(core, !row.groups, &subject)?);
             }
             Scope::Records => {
                 let mut empty = true;
                 for record in super::record_ids(row) {
-                    empty &= core.store.row(&RowKey::Record(subject, record).bytes())?.is_none();
+                    let left = core.store.row(&RowKey::Record(subject, record).bytes())?;
+                    empty &= match left {
+                        // What is held is there, and nothing but the key of holds opens it.
+                        Some(value) => RecordHead::parse(&value)?.wraps.iter().all(|wrap| wrap.group == Group::HOLD.number()),
+                        None => true,
+                    };
                 }
                 note("rows", empty);
             }
@@ -67,7 +83,8 @@ pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<Self
     Ok(SelfTest { checks, not_checked: not_checked.into_iter().map(str::to_owned).collect() })
 }
 
-fn no_wrap_of(core: &Core, row: &ErasureRow, subject: &crate::model::ids::SubjectId) -> Result<bool, Refused> {
+/// Whether no record of the subject has a wrap under another group than these.
+fn no_wrap_but(core: &Core, groups: u32, subject: &crate::model::ids::SubjectId) -> Result<bool, Refused> {
     let mut after: Option<Vec<u8>> = None;
     loop {
         let page = core.store.scan(&prefix::records(subject), after.as_deref(), 500)?;
@@ -75,7 +92,7 @@ fn no_wrap_of(core: &Core, row: &ErasureRow, subject: &crate::model::ids::Subjec
         after = Some(last.clone());
         for (_, value) in &page {
             let head = RecordHead::parse(value)?;
-            if head.wraps.iter().filter_map(|wrap| Group::new(wrap.group)).any(|group| row.groups & (1 << group.number()) != 0) {
+            if head.wraps.iter().filter_map(|wrap| Group::new(wrap.group)).any(|group| groups & (1 << group.number()) == 0) {
                 return Ok(false);
             }
         }

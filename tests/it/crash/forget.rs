@@ -26,7 +26,7 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::house::{self, House, from, group_erasure, id_of, place, process, runtime, subject_erasure};
+use super::house::{self, House, from, group_erasure, id_of, notice, place, process, runtime, subject_erasure};
 use super::scan::{Ciphertexts, Strings, pieces, stretches};
 use crate::recorder::{Recording, record};
 
@@ -200,6 +200,7 @@ async fn live(house: &House, count: usize) -> Vec<Person> {
     }
     let only_marketing = json!({"kind": "taste", "fields": {"interests": [format!("{CANARY} interest")]}});
     for person in people.iter_mut().filter(|person| !person.erased).skip(20).take(10) {
+        house.agree(person.id, "c-marketing").await.unwrap();
         let id = house.write(person.id, "c-marketing", only_marketing.clone()).await.unwrap();
         person.records.push(Record { id, value: (0, String::new()), gone: true });
         let erasure = house.open_erasure(group_erasure(person.id, "marketing")).await.unwrap();
@@ -234,7 +235,7 @@ async fn load(house: &House, count: usize) -> Vec<Person> {
         let external = |n: usize| format!("{CANARY}-{n}");
         let bodies = some.iter().map(|&n| {
             let aliases = json!([{"type": "email", "value": email(n)}, {"type": "external_id", "value": external(n)}]);
-            Ok(from(&json!({"class": "consumer", "jurisdiction": "DE", "aliases": aliases})))
+            Ok(from(&json!({"class": "consumer", "jurisdiction": "DE", "aliases": aliases, "notice": notice()})))
         });
         let call = house.call("writer", Some("a-account"));
         let made = house.vault.create_subjects(&call, bodies.collect()).await.unwrap();

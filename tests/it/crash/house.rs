@@ -57,15 +57,8 @@ impl House {
         let purposes: Vec<String> = tenant.purposes().iter().map(|purpose| purpose.id.clone()).collect();
         let mut known = BTreeMap::new();
         for (name, kind, role) in CALLERS {
-            let body = PutCaller {
-                name: name.into(),
-                kind,
-                roles: vec![role],
-                purposes: purposes.clone(),
-                state: Default::default(),
-                revoke_tokens: false,
-                trained_at: None,
-            };
+            let mut body = PutCaller::of(name, kind, vec![role], purposes.clone());
+            body.trained_at = (kind == CallerKind::Person).then(|| jiff::civil::date(9000, 1, 1));
             known.insert(name.to_owned(), vault.bootstrap(&tenant, body).await.unwrap().1);
         }
         // Not beside and renamed: the file need not outlive the machine.
@@ -75,7 +68,14 @@ impl House {
 
     pub(super) fn call(&self, caller: &str, purpose: Option<&str>) -> Call {
         let caller = self.callers[caller].clone();
-        Call { caller, purpose: purpose.map(str::to_owned), idempotency: None, if_match: None }
+        Call {
+            caller,
+            purpose: purpose.map(str::to_owned),
+            idempotency: None,
+            if_match: None,
+            gpc: false,
+            grounds: Default::default(),
+        }
     }
 
     pub(super) async fn write(&self, subject: SubjectId, purpose: &str, body: Value) -> Result<RecordId, Refused> {
@@ -106,11 +106,17 @@ impl House {
     /// Whom an e-mail address leads to.
     pub(super) async fn find(&self, email: &str) -> Option<SubjectId> {
         let body = json!({ "type": "email", "value": email });
-        match self.vault.lookup_subject(&self.call("reader", Some("b-service")), from(&body)).await {
+        match self.vault.lookup_subject(&self.call("reader", Some("a-account")), from(&body)).await {
             Ok(found) => Some(id_of(&found)),
             Err(refused) if refused.code == Code::NotFound => None,
             Err(refused) => panic!("{refused:?}"),
         }
+    }
+
+    /// Says yes to a purpose for a person.
+    pub(super) async fn agree(&self, subject: SubjectId, purpose: &str) -> Result<(), Refused> {
+        let body = json!({"purpose": purpose, "kind": "general", "state": "given", "notice": notice()});
+        self.vault.record_consent(&self.call("writer", None), subject, from(&body)).await.map(drop)
     }
 
     pub(super) async fn open_erasure(&self, body: Value) -> Result<ErasureId, Refused> {
@@ -143,6 +149,11 @@ pub(super) fn subject_erasure(subject: SubjectId) -> Value {
 
 pub(super) fn group_erasure(subject: SubjectId, group: &str) -> Value {
     json!({"subject": subject.to_string(), "scope": "groups", "groups": [group], "cause": "withdrawal"})
+}
+
+/// That the policy in force was shown.
+pub(super) fn notice() -> Value {
+    json!({"policy_version": "current", "language": "en", "channel": "web", "shown_at": "2026-11-23T09:59:00Z"})
 }
 
 /// A typed body, as a request would bring it.

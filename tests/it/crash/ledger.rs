@@ -131,7 +131,7 @@ impl Ledger {
                 found.is_some()
             }
             Deed::Write(text) => {
-                let there = person.there(house, "b-service").await.unwrap();
+                let there = person.there(house, "a-account").await.unwrap();
                 let new = there.iter().find(|(id, _)| !person.records.contains_key(id));
                 if let Some((id, (version, there))) = new {
                     assert_eq!((*version, there), (1, &text.whole()), "a record that nobody wrote");
@@ -140,10 +140,10 @@ impl Ledger {
                 new.is_some()
             }
             Deed::Rectify(record, version, _) => {
-                let there = person.there(house, "b-service").await.unwrap();
+                let there = person.there(house, "a-account").await.unwrap();
                 there.get(record).is_some_and(|there| there.0 == version + 1)
             }
-            Deed::Delete(record) => !person.there(house, "b-service").await.unwrap().contains_key(record),
+            Deed::Delete(record) => !person.there(house, "a-account").await.unwrap().contains_key(record),
             // An erasure that was opened and not answered is known to nobody.
             Deed::Open(_) | Deed::Rotate => false,
             Deed::Approve(_, erasure) => {
@@ -206,8 +206,10 @@ impl Person {
         }
         assert_eq!(found, Some(id), "{email} lives and is not found");
         let expected: BTreeMap<_, _> = self.records.iter().map(|(id, (version, text))| (*id, (*version, text.whole()))).collect();
-        assert_eq!(self.there(house, "b-service").await, Ok(expected), "{email} is not as it was acknowledged");
+        assert_eq!(self.there(house, "a-account").await, Ok(expected), "{email} is not as it was acknowledged");
         if self.withdrawn {
+            // A consent does not bring the key back.
+            house.agree(id, "c-marketing").await.expect("a consent can be given again");
             let marketing = self.there(house, "c-marketing").await;
             let nothing = marketing == Err(Code::KeyDestroyed) || marketing == Ok(BTreeMap::new());
             assert!(nothing, "{email} withdrew marketing: {marketing:?}");

@@ -15,7 +15,7 @@ use oubliette::vault::Vault;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::house::{self, House, from, group_erasure, id_of, place, runtime, subject_erasure};
+use super::house::{self, House, from, group_erasure, id_of, notice, place, runtime, subject_erasure};
 use crate::recorder::Random;
 
 pub(super) const CHILD: &str = "crash::load::works_until_it_is_killed";
@@ -245,7 +245,7 @@ impl<H: Hand, S: Fn(&Line)> Worker<H, S> {
 
 /// The body of a new subject.
 pub(super) fn subject(email: &str) -> Value {
-    json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "email", "value": email}]})
+    json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "email", "value": email}], "notice": notice()})
 }
 
 /// The body of a new record.

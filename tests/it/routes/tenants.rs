@@ -42,7 +42,7 @@ fn an_erased_subject_of_another_controller_looks_like_nothing_too() {
 #[test]
 fn one_address_can_belong_to_a_subject_of_each_controller() {
     let house = House::of_controllers(2);
-    let body = json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "email", "value": "ada@example.org"}]});
+    let body = json!({"class": "consumer", "jurisdiction": "DE", "aliases": [{"type": "email", "value": "ada@example.org"}], "notice": crate::house::notice()});
     let mut ids = Vec::new();
     for controller in [0, 1] {
         let writer = house.holder_of(controller, Role::Writer, 0);

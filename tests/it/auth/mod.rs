@@ -1,0 +1,4 @@
+//! Credentials from outside: access tokens of an issuer, and client certificates.
+
+mod certificates;
+mod tokens;
