@@ -46,8 +46,16 @@ pub struct Config {
     pub cache: CacheSection,
     /// How callers are made.
     pub callers: CallersSection,
+    /// Who holds the root key.
+    pub custody: CustodySection,
     /// What the vault does by itself when a time has come.
     pub sweep: SweepSection,
+    /// Where backups go.
+    pub backup: BackupSection,
+    /// What people get who ask for their data.
+    pub bundles: BundlesSection,
+    /// How letters and messages leave.
+    pub post: PostSection,
     /// What is logged.
     pub log: LogSection,
     /// Whose access tokens are taken beside the vault's own; none unless told.
@@ -62,6 +70,8 @@ pub struct ServerSection {
     pub listen: SocketAddr,
     /// `Contact:` of `/.well-known/security.txt`, such as `mailto:security@example.org`; none, and the file is not there.
     pub security_contact: Option<String>,
+    /// `Policy:` of that file: where it stands how reports are handled, on the web.
+    pub security_policy: Option<String>,
 }
 
 /// `[tls]`
@@ -128,6 +138,89 @@ impl OidcSection {
         }
         if self.max_age_seconds < self.refresh_seconds {
             return Err(ConfigError::Bounds("oidc.max_age_seconds", "at least oidc.refresh_seconds"));
+        }
+        Ok(())
+    }
+}
+
+/// `[post]`: how letters and messages leave. One way at most is given; without one, letters wait.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PostSection {
+    /// Seconds between two rounds over what waits; 0 is never.
+    pub every_seconds: u64,
+    /// The longest that one message may take.
+    pub timeout_seconds: u64,
+    /// Authorities in PEM that may vouch for the other side; the system's unless told.
+    pub ca_file: Option<PathBuf>,
+    /// The address that letters come from; the privacy officer's unless told.
+    pub from: Option<String>,
+    /// The mail server that letters go to; or
+    pub smtp_host: Option<String>,
+    /// Its port; 587 unless told, 465 with `tls`.
+    pub smtp_port: Option<u16>,
+    /// How the connection to it is kept from others.
+    pub smtp_security: SmtpSecurity,
+    /// The name to sign in to it with.
+    pub smtp_user: Option<String>,
+    /// The file with the password.
+    pub smtp_password_file: Option<PathBuf>,
+    /// the `https` address of the application's own sender; or
+    pub webhook: Option<String>,
+    /// a folder.
+    pub maildir: Option<PathBuf>,
+}
+
+/// How a connection to a mail server is kept from others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SmtpSecurity {
+    /// TLS from the first byte.
+    Tls,
+    /// TLS once the server was greeted; without it nothing is sent.
+    #[default]
+    Starttls,
+    /// Not at all: to this machine alone.
+    None,
+}
+
+impl Default for PostSection {
+    fn default() -> Self {
+        Self {
+            every_seconds: 30,
+            timeout_seconds: 10,
+            ca_file: None,
+            from: None,
+            smtp_host: None,
+            smtp_port: None,
+            smtp_security: SmtpSecurity::default(),
+            smtp_user: None,
+            smtp_password_file: None,
+            webhook: None,
+            maildir: None,
+        }
+    }
+}
+
+impl PostSection {
+    fn check(&self) -> Result<(), ConfigError> {
+        let ways = [self.smtp_host.is_some(), self.webhook.is_some(), self.maildir.is_some()];
+        if ways.into_iter().filter(|given| *given).count() > 1 {
+            return Err(ConfigError::Bounds("post.smtp_host, post.webhook and post.maildir", "given one at most"));
+        }
+        if self.webhook.as_ref().is_some_and(|url| !url.starts_with("https://")) {
+            return Err(ConfigError::Bounds("post.webhook", "an https address"));
+        }
+        let this_machine = ["localhost", "127.0.0.1", "::1"];
+        let leaves = self.smtp_host.as_ref().is_some_and(|host| !this_machine.contains(&host.as_str()));
+        if self.smtp_security == SmtpSecurity::None && leaves {
+            return Err(ConfigError::Bounds("post.smtp_security", "tls or starttls for another machine"));
+        }
+        if self.smtp_user.is_some() != self.smtp_password_file.is_some() {
+            return Err(ConfigError::Bounds("post.smtp_user and post.smtp_password_file", "given both or neither"));
+        }
+        if self.timeout_seconds == 0 {
+            return Err(ConfigError::Bounds("post.timeout_seconds", "more than 0"));
         }
         Ok(())
     }
@@ -210,12 +303,86 @@ pub struct CallersSection {
     pub second_person: bool,
 }
 
+/// `[custody]`: who holds the root key of a new vault, and how a token is reached. The file of the root key says who holds it now.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CustodySection {
+    /// The provider.
+    pub provider: CustodyProvider,
+    /// The PKCS#11 module of the token's vendor.
+    pub module: Option<PathBuf>,
+    /// The label of the token.
+    pub token: Option<String>,
+    /// A file (mode 0600) with the token's PIN on its first line: with it the vault unseals itself when it starts.
+    pub pin_file: Option<PathBuf>,
+}
+
+/// Who holds the root key.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CustodyProvider {
+    /// Whoever knows a passphrase.
+    #[default]
+    Passphrase,
+    /// Several people, of whom some number together.
+    Shares,
+    /// A token that speaks PKCS#11.
+    Pkcs11,
+}
+
+impl CustodySection {
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.module.is_some() != self.token.is_some() {
+            return Err(ConfigError::Bounds("custody.module and custody.token", "given together"));
+        }
+        if self.provider == CustodyProvider::Pkcs11 && self.module.is_none() {
+            return Err(ConfigError::Bounds("custody.module and custody.token", "given for the provider pkcs11"));
+        }
+        Ok(())
+    }
+}
+
 /// `[sweep]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SweepSection {
     /// Seconds between two rounds that destroy what has ended; 0 is never.
     pub every_seconds: u64,
+}
+
+/// `[backup]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BackupSection {
+    /// The folder that backups go to; without, there are none.
+    pub target: Option<PathBuf>,
+    /// Seconds between two backups; 0 is never by itself.
+    pub every_seconds: u64,
+    /// Full backups that are kept.
+    pub keep: usize,
+    /// When the key of an epoch may die.
+    pub seal: Seal,
+    /// Mebibytes in a second that a full backup takes at the most; 0 is no limit.
+    pub mib_per_second: u64,
+}
+
+/// When the key of an epoch may die.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Seal {
+    /// At once.
+    #[default]
+    Immediate,
+    /// Once the target holds the new tree rows.
+    AfterBackup,
+}
+
+/// `[bundles]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BundlesSection {
+    /// Days that the bundle of a request waits to be fetched.
+    pub days: u32,
 }
 
 /// `[log]`
@@ -255,7 +422,7 @@ pub enum LogLevel {
 
 impl Default for ServerSection {
     fn default() -> Self {
-        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)), security_contact: None }
+        Self { listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8443)), security_contact: None, security_policy: None }
     }
 }
 
@@ -295,6 +462,33 @@ impl Default for SweepSection {
     }
 }
 
+impl Default for BackupSection {
+    fn default() -> Self {
+        Self { target: None, every_seconds: 86_400, keep: 7, seal: Seal::Immediate, mib_per_second: 0 }
+    }
+}
+
+impl BackupSection {
+    fn check(&self) -> Result<(), ConfigError> {
+        if self.keep == 0 {
+            return Err(ConfigError::Bounds("backup.keep", "more than 0"));
+        }
+        if self.target.is_none() && self.seal == Seal::AfterBackup {
+            return Err(ConfigError::Bounds("backup.target", "given where backup.seal is after-backup"));
+        }
+        if self.mib_per_second > 1 << 20 {
+            return Err(ConfigError::Bounds("backup.mib_per_second", "at most 1048576"));
+        }
+        Ok(())
+    }
+}
+
+impl Default for BundlesSection {
+    fn default() -> Self {
+        Self { days: 14 }
+    }
+}
+
 impl Default for CallersSection {
     fn default() -> Self {
         Self { second_person: true }
@@ -325,6 +519,13 @@ impl Config {
         }
         let config = Self::deserialize(table).map_err(malformed)?;
         config.limits.check()?;
+        config.custody.check()?;
+        config.backup.check()?;
+        if !(1..=90).contains(&config.bundles.days) {
+            return Err(ConfigError::Bounds("bundles.days", "1 to 90"));
+        }
+        config.post.check()?;
+        config.server.check()?;
         config.oidc.as_ref().map_or(Ok(()), OidcSection::check)?;
         Ok(config)
     }
@@ -337,6 +538,22 @@ impl Config {
     /// Where its private key is.
     pub fn key_file(&self) -> PathBuf {
         self.tls.key.clone().unwrap_or_else(|| self.dir.join("tls/key.pem"))
+    }
+}
+
+impl ServerSection {
+    /// What stands in `security.txt` has the form that RFC 9116 wants: addresses with their scheme, the web over https.
+    fn check(&self) -> Result<(), ConfigError> {
+        let is_line = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
+        let begins = |text: &String, schemes: &[&str]| schemes.iter().any(|scheme| text.starts_with(scheme));
+        let contact = |text: &String| is_line(text) && begins(text, &["mailto:", "https://", "tel:"]);
+        if !self.security_contact.as_ref().is_none_or(contact) {
+            return Err(ConfigError::Bounds("server.security_contact", "an address that begins with mailto:, https:// or tel:"));
+        }
+        if !self.security_policy.as_ref().is_none_or(|text| is_line(text) && begins(text, &["https://"])) {
+            return Err(ConfigError::Bounds("server.security_policy", "an address that begins with https://"));
+        }
+        Ok(())
     }
 }
 
@@ -432,6 +649,41 @@ mod tests {
         assert!(section("jwks_file = '/k'\nmax_age_seconds = 1").is_err());
         assert!(section("jwks_file = '/k'\nsecret = 'x'").is_err());
         assert!(parse("[oidc]\naudience = 'v'\njwks_file = '/k'\n", &[]).is_err());
+    }
+
+    #[test]
+    fn what_stands_in_security_txt_is_an_address_with_its_scheme() {
+        let contact = |text: &str| parse(&format!("[server]\nsecurity_contact = '{text}'\n"), &[]).is_ok();
+        assert!(contact("mailto:a@example.org") && contact("https://example.org/report") && contact("tel:+493012345"));
+        assert!(!contact("a@example.org") && !contact("http://example.org") && !contact("") && !contact("mailto:a b"));
+        let policy = |text: &str| parse(&format!("[server]\nsecurity_policy = '{text}'\n"), &[]).is_ok();
+        assert!(policy("https://example.org/policy") && !policy("http://example.org") && !policy("example.org"));
+    }
+
+    #[test]
+    fn a_token_needs_its_module_and_its_label() {
+        let section = |rest: &str| parse(&format!("[custody]\n{rest}\n"), &[]).map(|config| config.custody);
+        assert_eq!(section("").unwrap().provider, CustodyProvider::Passphrase);
+        assert!(section("provider = 'pkcs11'").is_err());
+        assert!(section("provider = 'pkcs11'\nmodule = '/m.so'").is_err());
+        assert!(section("token = 'vault'").is_err());
+        assert!(section("provider = 'pkcs11'\nmodule = '/m.so'\ntoken = 'vault'\npin_file = '/pin'").is_ok());
+        assert!(section("provider = 'pkcs11'\nmodule = '/m.so'\ntoken = 'vault'\npin = '1234'").is_err());
+        assert!(section("provider = 'nobody'").is_err());
+    }
+
+    #[test]
+    fn letters_have_one_way_out_and_leave_the_machine_under_tls_alone() {
+        let section = |text: &str| parse(&format!("[post]\n{text}\n"), &[]);
+        assert_eq!(section("smtp_host = 'mail.example.org'").unwrap().post.smtp_security, SmtpSecurity::Starttls);
+        assert!(section("webhook = 'https://app.example.org/letters'").is_ok());
+        assert!(section("maildir = '/letters'").is_ok());
+        assert!(section("maildir = '/letters'\nsmtp_host = 'a'").is_err());
+        assert!(section("webhook = 'http://app.example.org/letters'").is_err());
+        assert!(section("smtp_host = 'mail.example.org'\nsmtp_security = 'none'").is_err());
+        assert!(section("smtp_host = '127.0.0.1'\nsmtp_security = 'none'").is_ok());
+        assert!(section("smtp_host = 'a'\nsmtp_user = 'u'").is_err());
+        assert!(section("timeout_seconds = 0").is_err());
     }
 
     #[test]

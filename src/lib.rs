@@ -5,11 +5,13 @@
 
 pub mod audit;
 pub mod auth;
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod model;
 pub mod policy;
+pub mod post;
 pub mod server;
 pub mod store;
 pub mod telemetry;

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::root::Provider;
+
 /// Why a key operation failed.
 ///
 /// Everything that does not open is `Damaged`, whatever the cause: a flipped bit, a swapped row, a wrong key. Telling these apart
@@ -17,6 +19,18 @@ pub enum KeysError {
     /// The passphrase does not open the root key; the file itself is well formed.
     #[error("wrong passphrase")]
     WrongPassphrase,
+    /// The root key is held by another provider than the one that was asked.
+    #[error("the root key is held in another way: {0}")]
+    OtherCustody(Provider),
+    /// A share of the root key is not one that helps.
+    #[error("{0}")]
+    Share(ShareFault),
+    /// The token refuses the PIN; what it holds is untouched.
+    #[error("the token refuses the PIN")]
+    WrongPin,
+    /// The token that holds the root key cannot be used, or has not what the root key needs.
+    #[error("PKCS#11 token: {0}")]
+    Token(&'static str),
     /// The permit is for another hierarchy, subject, group or field.
     #[error("the permit does not cover this")]
     NotPermitted,
@@ -50,6 +64,43 @@ pub enum KeysError {
     /// The store behind the tree rows failed.
     #[error("tree rows: {0}")]
     Rows(#[from] RowsError),
+}
+
+/// What is wrong with a share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ShareFault {
+    /// It is no share, or was miscopied: its checksum does not hold.
+    #[error("this is no share, or it was miscopied: its checksum does not hold")]
+    Damaged,
+    /// It belongs to another vault.
+    #[error("this share belongs to another vault")]
+    Foreign,
+    /// It is of an earlier deal; new shares have taken its place.
+    #[error("this share is of an earlier deal: new shares have taken its place")]
+    Old,
+    /// It names this vault and deal but was never dealt.
+    #[error("this share was changed: it is not the one that was dealt")]
+    Wrong,
+    /// The same share was given before.
+    #[error("this share was given already")]
+    Repeated,
+    /// More shares are needed.
+    #[error("too few shares")]
+    TooFew,
+}
+
+impl ShareFault {
+    /// The word for it in answers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Damaged => "damaged",
+            Self::Foreign => "foreign",
+            Self::Old => "old",
+            Self::Wrong => "wrong",
+            Self::Repeated => "repeated",
+            Self::TooFew => "too-few",
+        }
+    }
 }
 
 /// The store could not give a row; names the failed step.

@@ -127,6 +127,8 @@ pub struct Keyring {
     vault: Id,
     slots: [Option<Slot>; SLOTS],
     assurance: Assurance,
+    /// Whether this is a look only, which never writes.
+    looks: bool,
 }
 
 impl Keyring {
@@ -141,7 +143,7 @@ impl Keyring {
         file.sync_all().map_err(|error| KeysError::Keyring("sync", error))?;
         strict::sync_directory_of(path).map_err(Fault::keyring)?;
         let assurance = Assurance::of(&file);
-        Ok(Self { file, vault, slots: [None, None], assurance })
+        Ok(Self { file, vault, slots: [None, None], assurance, looks: false })
     }
 
     /// Opens the file, and locks it against every other process.
@@ -151,6 +153,19 @@ impl Keyring {
     pub fn open(path: &Path) -> Result<Self, KeysError> {
         let file = strict::open(path, true).map_err(Fault::keyring)?;
         lock(&file)?;
+        Self::read(file, false)
+    }
+
+    /// Looks at the file without locking it and without ever writing to it, so that a backup can be tried while the vault runs. What is
+    /// opened with it can read; a transition fails.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), but for [`KeysError::Locked`].
+    pub fn look(path: &Path) -> Result<Self, KeysError> {
+        Self::read(strict::open(path, false).map_err(Fault::keyring)?, true)
+    }
+
+    fn read(file: File, looks: bool) -> Result<Self, KeysError> {
         let length = file.metadata().map_err(|error| KeysError::Keyring("measure", error))?.len();
         if length != (SLOT * SLOTS) as u64 {
             return Err(KeysError::Damaged);
@@ -165,7 +180,7 @@ impl Keyring {
             return Err(KeysError::Damaged);
         }
         let assurance = Assurance::of(&file);
-        Ok(Self { file, vault, slots, assurance })
+        Ok(Self { file, vault, slots, assurance, looks })
     }
 
     /// The vault this belongs to.
@@ -207,6 +222,9 @@ impl Keyring {
 
     /// Writes a slot anywhere but over the newest copy of the epoch `living`.
     pub(crate) fn put(&mut self, slot: Slot, living: u64) -> Result<(), KeysError> {
+        if self.looks {
+            return Err(KeysError::Misuse("the keyring was opened for looking only"));
+        }
         let kept = self.newest(living).map(|newest| newest.sequence);
         let free = self.slots.iter().position(|slot| slot.as_ref().is_none_or(|slot| Some(slot.sequence) != kept));
         let index = free.ok_or(KeysError::Damaged)?;
@@ -221,6 +239,10 @@ impl Keyring {
     pub(crate) fn erase_unless(&mut self, keep: impl Fn(&Slot) -> bool) -> Result<(), KeysError> {
         for index in 0..SLOTS {
             if self.slots[index].as_ref().is_some_and(&keep) {
+                continue;
+            }
+            if self.looks {
+                self.slots[index] = None;
                 continue;
             }
             let bytes = random::bytes::<SLOT>()?;

@@ -11,7 +11,7 @@
 //! # The whole hierarchy
 //!
 //! ```text
-//! root key            in a file, wrapped under a passphrase (Argon2id)                                        W1 kind 4
+//! root key            in a file, wrapped under a passphrase (Argon2id), a key in shares, or one of a token     W1 kind 4
 //!  └ epoch key        random; ONLY in the keyring, two slots that are overwritten in place                    W1 kind 7
 //!     └ root node     the top keys of the three trees                                                         W1 kind 1
 //!        └ interior nodes, 128-way, random child keys                                                         W1 kind 2
@@ -65,7 +65,7 @@
 //! | `permit` | the proof of a decision |
 //! | `subject` | the keys of one person |
 //! | `index`, `password`, [`totp`], `sign` | keyed digests; Argon2id verifiers; one-time codes; Ed25519 |
-//! | [`root`], `strict` | the root key's file; files that are their owner's alone |
+//! | [`root`], `strict` | the root key's file and who holds it; files that are their owner's alone |
 //! | [`keyring`], `assurance` | the two slots that are overwritten; what that is worth on this file system |
 //! | `place`, `node`, `bucket`, `tree` | the trees: where a row lies, what is in it, the way down, splits |
 //! | `hierarchy`, `opened`, `system` | the open vault; what is kept in memory, and how readers pass a change; its own keys |
@@ -110,7 +110,7 @@ pub mod wrap;
 
 pub use assurance::Assurance;
 pub use context::{Group, GroupSet, Id, RecordContext};
-pub use error::{KeysError, RowsError};
+pub use error::{KeysError, RowsError, ShareFault};
 pub use hierarchy::Hierarchy;
 pub use keyring::Keyring;
 pub use permit::{Gate, Permit};

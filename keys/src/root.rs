@@ -1,28 +1,38 @@
-//! The root key, and the file that keeps it under a passphrase.
+//! The root key, and who holds it: a [`Custody`] for each provider, one file each.
+//!
+//! The file of the root key has the same frame whoever holds it; its first eight bytes name the provider, and so the file alone
+//! decides how it is opened:
 //!
 //! ```text
-//!   0  8  "PVROOTF1"    8  2  version = 1    10  2  method = 1 (Argon2id 1.3, RFC 9106)
-//!  12  4  memory KiB   16  4  passes         20  4  lanes        24 16  vault       40 32  salt
-//!  72 124  W1 of kind 4: the root key under Argon2id(passphrase, salt); ext = bytes 0..72
-//! 196 32  SHA-256 of bytes 0..196                                integers big-endian; 228 bytes in all
+//!   0  n    description: 8 bytes that name the provider, 2 of its version, then what the provider needs, the vault among it
+//!   n 124   W1 of kind 4: the root key under the key that the provider unlocks; ext = the description
+//!   … 32    SHA-256 of everything before
 //! ```
 //!
-//! The SHA-256 tells damage from a wrong passphrase: a file that is whole but does not open was given another passphrase. W1's commitment
-//! is what keeps a made-up file from testing many passphrases with one try (Len and others, USENIX Security 2021).
+//! The SHA-256 tells damage from a credential that does not fit. Handing the root key from one provider to another, new shares and a new
+//! passphrase are all one thing: a fresh root key in a file beside the old one ([`stage`]), [`Hierarchy::rotate_root`](crate::Hierarchy::rotate_root),
+//! and the rename ([`install`]) in the middle of it. So whatever opened the old file opens nothing afterwards.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
-use argon2::{Algorithm, Argon2, Params, Version};
+use argon2::Params;
 
 use crate::context::Id;
 use crate::digest;
 use crate::error::KeysError;
-use crate::random;
-use crate::secret::{ExposeSecret, Secret32, SecretString};
+use crate::secret::{Secret32, SecretString};
 use crate::strict::{self, Fault};
 use crate::wrap::{self, KeyId, kind};
+
+mod passphrase;
+mod pkcs11;
+mod shares;
+
+pub use pkcs11::{Pkcs11, Pkcs11Settings};
+pub use shares::{MOST_SHARES, Share, Shares};
 
 /// The key above every epoch key. It opens nothing without the keyring.
 pub struct RootKey(Secret32);
@@ -44,81 +54,140 @@ impl RootKey {
     }
 }
 
-const MAGIC: &[u8; 8] = b"PVROOTF1";
-const VERSION: u16 = 1;
-const ARGON2ID: u16 = 1;
-const DESCRIPTION: usize = 72;
-const WRAPPED: usize = 32 + wrap::OVERHEAD;
-const CHECKED: usize = DESCRIPTION + WRAPPED;
-const LENGTH: usize = CHECKED + 32;
-const ID: KeyId = KeyId { kind: kind::ROOT_KEY, map: 0, level: 0, index: 0, epoch: 0 };
+/// Who can hold the root key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    /// Whoever knows a passphrase.
+    Passphrase,
+    /// Several people, of whom some number together.
+    Shares,
+    /// A token that speaks PKCS#11.
+    Pkcs11,
+}
 
-/// The second choice of RFC 9106 §4: 64 MiB, 3 passes, 4 lanes. Nothing weaker is opened.
-const MEMORY: u32 = 64 * 1024;
-const PASSES: u32 = 3;
-const LANES: u32 = 4;
-/// And nothing that would exhaust the machine: 4 GiB, 64 passes, 64 lanes.
-const MOST: (u32, u32, u32) = (4 * 1024 * 1024, 64, 64);
+impl Provider {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Passphrase, Self::Shares, Self::Pkcs11];
+
+    /// The word for it in settings, commands and answers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Passphrase => "passphrase",
+            Self::Shares => "shares",
+            Self::Pkcs11 => "pkcs11",
+        }
+    }
+}
+
+impl fmt::Display for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// Someone or something that holds the root key, with whatever it takes to ask them: a passphrase, enough shares, a token's PIN.
+pub trait Custody: Send + Sync {
+    /// Which provider this is.
+    fn provider(&self) -> Provider;
+
+    /// A key to wrap a fresh root key under, and the description from which [`unlock`](Self::unlock) finds it again.
+    ///
+    /// # Errors
+    /// [`KeysError::Token`] and the like, when the provider cannot be used now.
+    fn lock(&self, vault: Id) -> Result<(Vec<u8>, Secret32), KeysError>;
+
+    /// The key that the root key of `file` is wrapped under.
+    ///
+    /// # Errors
+    /// [`KeysError::OtherCustody`] when the file is another provider's; else why the provider does not give it.
+    fn unlock(&self, file: &RootFile) -> Result<Secret32, KeysError>;
+
+    /// Destroys at the provider what opened `file`, once another file has taken its place.
+    ///
+    /// # Errors
+    /// Why that could not be. The old file opens nothing any more in any case: its root key is gone from the keyring.
+    fn retire(&self, file: &RootFile) -> Result<(), KeysError> {
+        let _nothing_is_kept_elsewhere = file;
+        Ok(())
+    }
+}
+
+const WRAPPED: usize = 32 + wrap::OVERHEAD;
+const FRAME: usize = WRAPPED + 32;
+/// No provider needs more.
+const LONGEST: usize = 4096;
+const ID: KeyId = KeyId { kind: kind::ROOT_KEY, map: 0, level: 0, index: 0, epoch: 0 };
 
 /// Makes the file with a fresh root key (mode 0600; its directory, mode 0700, when that is missing). Durable when it returns.
 ///
 /// # Errors
-/// [`KeysError::Root`] when it exists or cannot be written, [`KeysError::TooOpen`] when its directory is open to others.
-pub fn create(path: &Path, passphrase: &SecretString, vault: Id) -> Result<RootKey, KeysError> {
+/// [`KeysError::Root`] when it exists or cannot be written, [`KeysError::TooOpen`] when its directory is open to others, and what the provider says.
+pub fn create(path: &Path, custody: &dyn Custody, vault: Id) -> Result<RootKey, KeysError> {
     let key = RootKey::random()?;
-    write_new(path, &seal(&key, passphrase, vault)?)?;
+    write_new(path, &seal(&key, custody, vault)?)?;
     Ok(key)
 }
 
-/// Opens the root key. Takes some 100 ms and 64 MiB.
+/// Opens the root key.
 ///
 /// # Errors
-/// [`KeysError::WrongPassphrase`], [`KeysError::Damaged`], [`KeysError::Weak`], [`KeysError::TooOpen`], [`KeysError::Root`].
-pub fn open(path: &Path, passphrase: &SecretString) -> Result<RootKey, KeysError> {
-    parse(&read(path)?)?.open(passphrase)
+/// [`KeysError::WrongPassphrase`], [`KeysError::Damaged`], [`KeysError::Weak`], [`KeysError::TooOpen`], [`KeysError::Root`], and what the provider says.
+pub fn open(path: &Path, custody: &dyn Custody) -> Result<RootKey, KeysError> {
+    look(path)?.open(custody)
 }
 
-/// The vault that the root key belongs to, without a passphrase.
+/// The file as it lies there, without opening the root key.
 ///
 /// # Errors
-/// As [`open`], the passphrase aside.
+/// As [`open`], the provider aside.
+pub fn look(path: &Path) -> Result<RootFile, KeysError> {
+    parse(&read(path)?)
+}
+
+/// The vault that the root key belongs to, without opening it.
+///
+/// # Errors
+/// As [`look`].
 pub fn vault(path: &Path) -> Result<Id, KeysError> {
-    Ok(parse(&read(path)?)?.vault())
+    Ok(look(path)?.vault())
 }
 
-/// Puts the same root key under another passphrase: a new file beside the old one, then renamed over it.
-///
-/// The blocks of the old file may survive on the medium, and then open with the old passphrase. If that passphrase became known, change the
-/// root key itself with [`Hierarchy::rotate_root`](crate::Hierarchy::rotate_root).
+/// Makes a fresh root key in a file beside `path`, for [`install`] to put in its place. One that an interrupted change left there goes.
 ///
 /// # Errors
-/// As [`open`] and [`create`]; the old file is whole until the new one has taken its place.
-pub fn change_passphrase(path: &Path, old: &SecretString, new: &SecretString) -> Result<(), KeysError> {
-    let file = parse(&read(path)?)?;
-    let bytes = seal(&file.open(old)?, new, file.vault())?;
+/// As [`create`].
+pub fn stage(path: &Path, custody: &dyn Custody, vault: Id) -> Result<RootKey, KeysError> {
     let beside = beside(path);
     match fs::remove_file(&beside) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(KeysError::Root("remove a leftover", error)),
-        _ => {} // left by a change that was interrupted
+        _ => {}
     }
-    write_new(&beside, &bytes)?;
-    install(&beside, path)
+    create(&beside, custody, vault)
 }
 
-/// Renames a root key file over another, durably: the last step of changing the root key, after
-/// [`Hierarchy::rotate_root`](crate::Hierarchy::rotate_root).
+/// Puts the [staged](stage) file in the place of the one at `path`, durably: the one instant at which the way into the vault changes.
+///
+/// The blocks of the old file may survive on the medium. They open nothing: the root key in them opens no slot of the keyring any more.
 ///
 /// # Errors
 /// [`KeysError::Root`]; one of the two files is at `path`, whole, in any case.
-pub fn install(from: &Path, path: &Path) -> Result<(), KeysError> {
-    fs::rename(from, path).map_err(|error| KeysError::Root("rename", error))?;
+pub fn install(path: &Path) -> Result<(), KeysError> {
+    fs::rename(beside(path), path).map_err(|error| KeysError::Root("rename", error))?;
     strict::sync_directory_of(path).map_err(Fault::root)
+}
+
+/// What a description says beside the vault.
+enum Way {
+    Passphrase(Params),
+    Shares(shares::Deal),
+    Pkcs11(pkcs11::Kept),
 }
 
 /// A well-formed root key file, not yet opened.
 pub struct RootFile {
-    bytes: [u8; LENGTH],
-    cost: Params,
+    bytes: Vec<u8>,
+    vault: Id,
+    way: Way,
 }
 
 /// Reads a root key file. Never panics, whatever the bytes.
@@ -126,72 +195,62 @@ pub struct RootFile {
 /// # Errors
 /// [`KeysError::Damaged`] when the bytes are not such a file, whole; [`KeysError::Weak`] when its parameters are below the floor.
 pub fn parse(bytes: &[u8]) -> Result<RootFile, KeysError> {
-    let bytes: [u8; LENGTH] = bytes.try_into().map_err(|_| KeysError::Damaged)?;
-    let (checked, sum) = bytes.split_at(CHECKED);
-    if !checked.starts_with(MAGIC) || !digest::same(&digest::sha256(&[checked]), sum) {
+    let described = bytes.len().checked_sub(FRAME).filter(|_| bytes.len() <= LONGEST).ok_or(KeysError::Damaged)?;
+    let (checked, sum) = bytes.split_at(described + WRAPPED);
+    if !digest::same(&digest::sha256(&[checked]), sum) {
         return Err(KeysError::Damaged);
     }
-    let [_, _, _, _, _, _, _, _, v0, v1, k0, k1, ..] = bytes;
-    if u16::from_be_bytes([v0, v1]) != VERSION || u16::from_be_bytes([k0, k1]) != ARGON2ID {
-        return Err(KeysError::Damaged);
-    }
-    let number = |from: usize| bytes[from..from + 4].iter().fold(0, |sum, byte| (sum << 8) | u32::from(*byte));
-    let (memory, passes, lanes) = (number(12), number(16), number(20));
-    if memory < MEMORY || passes < PASSES || lanes < LANES {
-        return Err(KeysError::Weak("Argon2id parameters below the second choice of RFC 9106"));
-    }
-    if memory > MOST.0 || passes > MOST.1 || lanes > MOST.2 {
-        return Err(KeysError::Damaged);
-    }
-    let cost = Params::new(memory, passes, lanes, Some(32)).map_err(|_| KeysError::Damaged)?;
-    Ok(RootFile { bytes, cost })
+    let description = &bytes[..described];
+    let (vault, way) = match description.first_chunk::<8>() {
+        Some(passphrase::MAGIC) => passphrase::parse(description)?,
+        Some(shares::MAGIC) => shares::parse(description)?,
+        Some(pkcs11::MAGIC) => pkcs11::parse(description)?,
+        _ => return Err(KeysError::Damaged),
+    };
+    Ok(RootFile { bytes: bytes.to_vec(), vault, way })
 }
 
 impl RootFile {
     /// The vault that the root key belongs to.
     pub fn vault(&self) -> Id {
-        let mut vault = [0; 16];
-        vault.copy_from_slice(&self.bytes[24..40]);
-        vault
+        self.vault
     }
 
-    fn open(&self, passphrase: &SecretString) -> Result<RootKey, KeysError> {
-        let (description, wrapped) = self.bytes[..CHECKED].split_at(DESCRIPTION);
-        let under = stretch(passphrase, &description[40..], self.cost.clone())?;
-        // The file is whole: only the passphrase can be wrong.
-        let plain = wrap::unwrap_with(&under, &ID, &self.vault(), description, wrapped);
-        Secret32::from_slice(plain.map_err(|_| KeysError::WrongPassphrase)?.bytes()).map(RootKey)
+    /// Who holds the root key.
+    pub fn provider(&self) -> Provider {
+        match self.way {
+            Way::Passphrase(_) => Provider::Passphrase,
+            Way::Shares(_) => Provider::Shares,
+            Way::Pkcs11(_) => Provider::Pkcs11,
+        }
+    }
+
+    fn description(&self) -> &[u8] {
+        &self.bytes[..self.bytes.len() - FRAME]
+    }
+
+    fn open(&self, custody: &dyn Custody) -> Result<RootKey, KeysError> {
+        let under = custody.unlock(self)?;
+        let (checked, _) = self.bytes.split_at(self.bytes.len() - 32);
+        let (description, wrapped) = checked.split_at(checked.len() - WRAPPED);
+        let plain = wrap::unwrap_with(&under, &ID, &self.vault, description, wrapped);
+        // The file is whole: only what a person typed can be wrong.
+        let plain = plain.map_err(|wrong| match self.way {
+            Way::Passphrase(_) => KeysError::WrongPassphrase,
+            _ => wrong,
+        })?;
+        Secret32::from_slice(plain.bytes()).map(RootKey)
     }
 }
 
 /// The bytes of a file that holds `key`.
-fn seal(key: &RootKey, passphrase: &SecretString, vault: Id) -> Result<Vec<u8>, KeysError> {
-    let mut bytes = Vec::with_capacity(LENGTH);
-    bytes.extend_from_slice(MAGIC);
-    bytes.extend_from_slice(&VERSION.to_be_bytes());
-    bytes.extend_from_slice(&ARGON2ID.to_be_bytes());
-    for cost in [MEMORY, PASSES, LANES] {
-        bytes.extend_from_slice(&cost.to_be_bytes());
-    }
-    bytes.extend_from_slice(&vault);
-    let salt = random::bytes::<32>()?;
-    bytes.extend_from_slice(&salt);
-    let cost = Params::new(MEMORY, PASSES, LANES, Some(32)).map_err(|_| KeysError::Misuse("Argon2 parameters"))?;
-    let under = stretch(passphrase, &salt, cost)?;
+fn seal(key: &RootKey, custody: &dyn Custody, vault: Id) -> Result<Vec<u8>, KeysError> {
+    let (mut bytes, under) = custody.lock(vault)?;
     let wrapped = wrap::wrap(&under, &ID, &vault, &bytes, key.0.bytes())?;
     bytes.extend_from_slice(&wrapped);
     let sum = digest::sha256(&[&bytes]);
     bytes.extend_from_slice(&sum);
     Ok(bytes)
-}
-
-/// `Argon2id(passphrase, salt; cost)`, 32 bytes (RFC 9106).
-fn stretch(passphrase: &SecretString, salt: &[u8], cost: Params) -> Result<Secret32, KeysError> {
-    let argon = Argon2::new(Algorithm::Argon2id, Version::V0x13, cost);
-    Secret32::build(|place| {
-        let stretched = argon.hash_password_into(passphrase.expose_secret().as_bytes(), salt, place);
-        stretched.map_err(|_| KeysError::Misuse("passphrase too long"))
-    })
 }
 
 fn beside(path: &Path) -> PathBuf {
@@ -207,10 +266,21 @@ fn write_new(path: &Path, bytes: &[u8]) -> Result<(), KeysError> {
     strict::sync_directory_of(path).map_err(Fault::root)
 }
 
+/// The text of a small file that is its owner's alone, such as one with a PIN.
+///
+/// # Errors
+/// [`KeysError::TooOpen`] when others may read it, [`KeysError::Root`].
+pub fn read_owned(path: &Path, most: u64) -> Result<SecretString, KeysError> {
+    let file = strict::open_file(path).map_err(Fault::root)?;
+    let mut text = String::with_capacity(usize::try_from(most).unwrap_or(0));
+    file.take(most).read_to_string(&mut text).map_err(|error| KeysError::Root("read", error))?;
+    Ok(text.into())
+}
+
 fn read(path: &Path) -> Result<Vec<u8>, KeysError> {
     let file: File = strict::open(path, false).map_err(Fault::root)?;
-    let mut bytes = Vec::with_capacity(LENGTH + 1);
+    let mut bytes = Vec::with_capacity(LONGEST + 1);
     // One byte more than the file may have, so that a longer one is seen and a huge one is not read.
-    file.take(LENGTH as u64 + 1).read_to_end(&mut bytes).map_err(|error| KeysError::Root("read", error))?;
+    file.take(LONGEST as u64 + 1).read_to_end(&mut bytes).map_err(|error| KeysError::Root("read", error))?;
     Ok(bytes)
 }

@@ -67,6 +67,13 @@ pub(crate) fn open(path: &Path, write: bool) -> Result<File, Fault> {
     Ok(file)
 }
 
+/// Opens a file that its owner alone may read, wherever it lies: one of the operator's, not of the vault.
+pub(crate) fn open_file(path: &Path) -> Result<File, Fault> {
+    let file = File::open(path).map_err(|error| Fault::Io("open", error))?;
+    check_file(&file)?;
+    Ok(file)
+}
+
 /// Makes the names in the directory of `path` durable.
 pub(crate) fn sync_directory_of(path: &Path) -> Result<(), Fault> {
     sync_directory(directory(path))

@@ -81,7 +81,7 @@ pub struct Times {
     pub approved: Option<Timestamp>,
     /// Rows, wraps and aliases were gone.
     pub unlinked: Timestamp,
-    /// Recipients were told.
+    /// Each recipient's message was in the outbox for good.
     pub propagated: Timestamp,
     /// No key that lives could open a leftover.
     pub sealed: Timestamp,
@@ -116,8 +116,10 @@ pub struct Kept {
 pub struct Recipient {
     /// Who.
     pub name: String,
-    /// When they were told.
-    pub told_at: Timestamp,
+    /// How far telling them had come when this was signed: `waiting`, `sent`, `acknowledged`, `bounced`, `given-up` or `in-inbox`.
+    pub state: String,
+    /// When their message was put into the outbox, with the very batch that unlinked the data.
+    pub queued_at: Timestamp,
     /// When they acknowledged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged_at: Option<Timestamp>,

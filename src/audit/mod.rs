@@ -6,7 +6,8 @@
 //! - `merkle` and `tiles`: the RFC 6962 tree over the entries, kept in the shape of C2SP tlog-tiles.
 //! - `trail`: appending. `flow`: one sync for many waiters, and the [`Receipt`] that proves it. `keeper`: what is
 //!   done behind the requests: zeros ahead, tiles, checkpoints. `read`: entries, checkpoints and proofs for others.
-//! - `note`, `checkpoint`, `proof`, `certificate`, `receipt`: what is signed, and how anybody checks it offline.
+//! - `view` and `ocsf`: an entry as others read it.
+//! - `note`, `checkpoint`, `proof`, `certificate`, `receipt`, `manifest`: what is signed, and how anybody checks it offline.
 //! - `verify` and `rows`: the walk over everything, and over the rows that the trail says must be there.
 //!
 //! Formats: docs/FORMAT.md. Why segments of our own: docs/adr/0002-trail-segments.md.
@@ -18,8 +19,10 @@ pub mod disk;
 pub mod entry;
 mod flow;
 mod keeper;
+pub mod manifest;
 pub mod merkle;
 pub mod note;
+pub mod ocsf;
 mod open;
 pub mod proof;
 mod read;

@@ -151,6 +151,13 @@ impl Registry {
         self.inner.read().callers.get(id.bytes()).cloned()
     }
 
+    /// The callers of a controller whose credentials work with that certificate alone.
+    pub fn bound_to(&self, certificate: &str, tenant: &Id) -> BTreeSet<CallerId> {
+        let inner = self.inner.read();
+        let bound = |row: &CallerRow| row.tenant == *tenant && row.rights.certificate.as_deref() == Some(certificate);
+        inner.callers.iter().filter(|(_, row)| bound(row)).map(|(id, _)| CallerId::from_bytes(*id)).collect()
+    }
+
     /// The one caller that the issuer's `issuer|sub` stands for.
     pub fn external(&self, external: &str) -> Option<(CallerId, CallerRow)> {
         let inner = self.inner.read();

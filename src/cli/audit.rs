@@ -16,6 +16,7 @@ Examples:
   oubliette audit verify /srv/vault
   oubliette audit verify /srv/vault --key vault.pub --json
   oubliette audit export /srv/vault | grep '\"refused\"'
+  oubliette audit export /srv/vault --ocsf --out events.ndjson
 
 Both read the files of a vault that is not running.";
 
@@ -53,6 +54,9 @@ struct Export {
     /// First entry to print
     #[arg(long, default_value_t = 0)]
     from: u64,
+    /// As events of the Open Cybersecurity Schema Framework, version 1.8.0
+    #[arg(long)]
+    ocsf: bool,
     /// Write to this file instead of standard output
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -91,13 +95,13 @@ impl Verify {
 impl Export {
     fn run(self, out: Out) -> Result<(), Failure> {
         let Some(path) = self.out else {
-            return engine::export_trail(self.folder.path(), self.from, &mut |line| out.stream(line)).map(drop);
+            return engine::export_trail(self.folder.path(), self.from, self.ocsf, &mut |line| out.stream(line)).map(drop);
         };
         let file = std::fs::File::create_new(&path)
             .map_err(|e| Failure::file("make", &path, &e).remedy("name a file that does not exist"))?;
         let mut file = std::io::BufWriter::new(file);
         let mut trouble = None;
-        let count = engine::export_trail(self.folder.path(), self.from, &mut |line| match writeln!(file, "{line}") {
+        let count = engine::export_trail(self.folder.path(), self.from, self.ocsf, &mut |line| match writeln!(file, "{line}") {
             Ok(()) => true,
             Err(e) => {
                 trouble = Some(e);

@@ -27,7 +27,7 @@ Examples:
 
 DIR/demo.json (for programs) and DIR/demo.env (for shells) hold the address, the authority and the tokens of all
 callers; demo.json is written last, when everything is loaded. Ctrl-C stops the vault; the folder stays, and the next
-run goes on with it. The passphrase lies beside the keys, so a demo protects nobody: keep no real person in it.";
+run goes on with it. Letters to people lie in DIR/letters, a maildir. The passphrase lies beside the keys, so a demo protects nobody: keep no real person in it.";
 
 /// Port that a demo takes when it is free, and how many further ones are tried.
 const PORT: u16 = 8443;
@@ -60,11 +60,12 @@ impl Demo {
         home.withdraw()?;
         let passphrase = home.passphrase()?;
         if home.stage() == Stage::Empty {
+            home.configure()?;
             let created = engine::create(home.dir(), &passphrase)?;
             home.made(created.first.expose_secret(), created.second.expose_secret())?;
             out.note(&format!("Made a vault in {}.", home.dir().display()));
         }
-        let running = engine::start(home.dir(), Some(listen), Some(&passphrase), true)?;
+        let running = engine::start(home.dir(), Some(listen), Some(&passphrase), &[], true)?;
         match self.prepare(&running, &mut home, &people, out) {
             Ok((text, report)) => out.result(&text, &report),
             Err(failure) => {
@@ -290,6 +291,8 @@ mod tests {
             "category-not-permitted",
             "purpose-required",
             "consent-withdrawn",
+            r#""status":"in_progress""#,
+            r#""recipients":["#,
             "problem:erased",
         ];
         for word in seen {

@@ -1,23 +1,29 @@
 //! `oubliette init`: a new vault.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::Args;
+use keys::root::Custody;
 use keys::secret::ExposeSecret;
 use serde_json::json;
 
+use super::custody::{Dealt, Holder, token};
 use super::engine;
 use super::failure::Failure;
 use super::folder::Folder;
 use super::out::Out;
 use super::private;
 use super::secrets::PassphraseFrom;
+use crate::config::CustodyProvider;
 
 const EXAMPLES: &str = "\
 Examples:
   oubliette init /srv/vault
+  oubliette init /srv/vault --shares 3-of-5 --shares-to /media/shares
   oubliette init /srv/vault --passphrase-file /run/secrets/vault --token-file one.token --second-token-file two.token
 
+Who holds the root key is the passphrase unless --shares or [custody] of a config.toml that lies in the folder already says otherwise.
 The passphrase cannot be recovered: without it, or without DIR/keys, every record is lost.
 The tokens of two security officers are shown once, one for each of two people: what one proposes (`oubliette caller put`),
 the other confirms.";
@@ -30,6 +36,8 @@ pub(super) struct Init {
     folder: Folder,
     #[command(flatten)]
     passphrase: PassphraseFrom,
+    #[command(flatten)]
+    dealt: Dealt,
     /// Write the first security officer's token to this file (mode 0600) instead of standard output
     #[arg(long, value_name = "FILE", requires = "second_token_file")]
     token_file: Option<PathBuf>,
@@ -45,9 +53,20 @@ impl Init {
         if let Some(path) = files.into_iter().flatten().find(|path| path.exists()) {
             return Err(Failure::usage(format!("{} is there already", path.display())).remedy("name a file that does not exist"));
         }
-        let passphrase = self.passphrase.fresh()?;
+        let id = keys::random::bytes::<16>()?;
+        let mut shares = Vec::new();
+        let holder: Arc<dyn Custody> = match self.holder()? {
+            Holder::Passphrase => Arc::new(self.passphrase.fresh()?),
+            Holder::Pkcs11 => token(&engine::custody_settings(self.folder.path())?, &self.passphrase)?,
+            Holder::Shares => {
+                let (holder, dealt) = self.dealt.deal(id)?;
+                shares = dealt;
+                Arc::new(holder)
+            }
+        };
         engine::harden();
-        let created = engine::create(self.folder.path(), &passphrase)?;
+        let share_files = self.dealt.write(&shares)?;
+        let created = engine::create_as(self.folder.path(), id, holder)?;
         let tokens = [created.first.expose_secret(), created.second.expose_secret()];
         let shown = match (&self.token_file, &self.second_token_file) {
             (Some(first), Some(second)) => {
@@ -57,6 +76,13 @@ impl Init {
             }
             _ => format!("The tokens of the two security officers, shown this once:\n  {}\n  {}", tokens[0], tokens[1]),
         };
+        let shares: Vec<&str> = shares.iter().map(ExposeSecret::expose_secret).collect();
+        let printed = share_files.is_none() && !shares.is_empty();
+        let shown = match &share_files {
+            Some(files) => format!("{shown}\nThe shares are in {}, one for each person.", listed(files)),
+            None if printed => format!("{shown}\nThe shares, shown this once, one for each person:\n  {}", shares.join("\n  ")),
+            None => shown,
+        };
         let dir = self.folder.path().display();
         out.result(
             &format!(
@@ -64,6 +90,7 @@ impl Init {
             ),
             &json!({
                 "dir": self.folder.path(), "public_key": engine::public_key_path(self.folder.path()),
+                "share_files": share_files, "shares": printed.then_some(shares),
                 "token_files": [self.token_file, self.second_token_file],
                 "tokens": if self.token_file.is_none() { Some(tokens) } else { None },
             }),
@@ -72,9 +99,24 @@ impl Init {
     }
 }
 
-/// A vault is made in a folder of its own: nothing that is there already is touched.
+impl Init {
+    fn holder(&self) -> Result<Holder, Failure> {
+        Ok(match (self.dealt.shares, engine::custody_provider(self.folder.path())?) {
+            (Some(_), _) | (None, CustodyProvider::Shares) => Holder::Shares,
+            (None, CustodyProvider::Pkcs11) => Holder::Pkcs11,
+            (None, CustodyProvider::Passphrase) => Holder::Passphrase,
+        })
+    }
+}
+
+fn listed(files: &[PathBuf]) -> String {
+    files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// A vault is made in a folder of its own: nothing that is there already is touched, and nothing but its configuration may be there.
 pub(super) fn check_empty(dir: &Path) -> Result<(), Failure> {
-    match std::fs::read_dir(dir).map(|mut entries| entries.next().is_some()) {
+    let other = |entry: std::io::Result<std::fs::DirEntry>| entry.map_or(true, |entry| entry.file_name() != "config.toml");
+    match std::fs::read_dir(dir).map(|mut entries| entries.any(other)) {
         Ok(true) => Err(Failure::new(format!("{} is not empty", dir.display())).remedy("name a new folder; nothing was touched")),
         Ok(false) => Ok(()),
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -91,6 +133,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert!(check_empty(dir.path()).is_ok());
         assert!(check_empty(&dir.path().join("new")).is_ok());
+        std::fs::write(dir.path().join("config.toml"), "").unwrap();
+        assert!(check_empty(dir.path()).is_ok());
         std::fs::write(dir.path().join("letter"), "hello").unwrap();
         assert!(check_empty(dir.path()).unwrap_err().to_string().contains("is not empty"));
     }

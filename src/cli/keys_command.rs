@@ -1,19 +1,29 @@
 //! `oubliette keys`: what keys there are and how old, and rotation. No command shows key bytes.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{Args, Subcommand};
+use keys::root::Custody;
+use keys::secret::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
+use super::custody::{Dealt, Holder, OpenedBy, token};
+use super::engine;
 use super::failure::Failure;
+use super::folder::Folder;
 use super::out::Out;
-use super::secrets::TokenFrom;
+use super::secrets::{PassphraseFrom, TokenFrom};
 use super::target::{Target, success};
 
 const EXAMPLES: &str = "\
 Examples:
   oubliette keys list --dir /srv/vault --token-file key_admin.token
-  oubliette keys rotate --dir /srv/vault --token-file key_admin.token";
+  oubliette keys rotate --dir /srv/vault --token-file key_admin.token
+  oubliette keys rotate-root --dir /srv/vault --token-file key_admin.token --new-passphrase-file next
+  oubliette keys migrate /srv/vault --to shares --shares 3-of-5 --shares-to /media/shares     of a stopped vault
+  oubliette keys migrate /srv/vault --to passphrase --share-file one --share-file two --share-file three";
 
 /// Needs the token of a key admin.
 #[derive(Debug, Args)]
@@ -29,6 +39,49 @@ enum Action {
     List(List),
     /// Close the epoch and open a new one: whatever the old one's key opened is lost to leftovers
     Rotate(Rotate),
+    /// Make a fresh root key, held as the old one was, while the vault runs
+    RotateRoot(RotateRoot),
+    /// Hand the root key of a stopped vault to another holder, or deal new shares
+    Migrate(Migrate),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+struct RotateRoot {
+    #[command(flatten)]
+    target: Target,
+    #[command(flatten)]
+    token: TokenFrom,
+    #[command(flatten)]
+    passphrase: PassphraseFrom,
+    /// Read the passphrase from now on from the first line of this file (mode 0600); the same unless told
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+    /// The root key is in a token whose PIN the vault has: nothing is asked for
+    #[arg(long, conflicts_with_all = ["passphrase_file", "passphrase_fd", "new_passphrase_file"])]
+    by_pin_file: bool,
+}
+
+/// Hands the root key of a stopped vault to another holder, or to the same with a new credential. What opened it before opens nothing
+/// afterwards; not one record is touched.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+struct Migrate {
+    #[command(flatten)]
+    folder: Folder,
+    /// Who is to hold the root key
+    #[arg(long, value_name = "HOLDER")]
+    to: Holder,
+    #[command(flatten)]
+    opened_by: OpenedBy,
+    /// Read the new passphrase from the first line of this file (mode 0600)
+    #[arg(long, value_name = "FILE")]
+    new_passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    dealt: Dealt,
+    /// Read the new token's PIN from the first line of this file, instead of the configured one
+    #[arg(long, value_name = "FILE")]
+    new_pin_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -54,6 +107,8 @@ impl Keys {
         match self.action {
             Action::List(list) => list.run(out),
             Action::Rotate(rotate) => rotate.run(out),
+            Action::RotateRoot(rotate) => rotate.run(out),
+            Action::Migrate(migrate) => migrate.run(out),
         }
     }
 }
@@ -85,6 +140,63 @@ impl Rotate {
         out.result(
             &format!("The vault is in epoch {}; the key of the one before is destroyed.", reply.body["epoch"]),
             &reply.body,
+        );
+        Ok(())
+    }
+}
+
+impl RotateRoot {
+    fn run(self, out: Out) -> Result<(), Failure> {
+        let client = self.target.client(Some(self.token.needed()?))?;
+        let mut body = json!({ "operation": "rotate-root" });
+        if !self.by_pin_file {
+            body["passphrase"] = self.passphrase.existing()?.expose_secret().into();
+        }
+        if let Some(file) = &self.new_passphrase_file {
+            body["new_passphrase"] = fresh(file)?.expose_secret().into();
+        }
+        let reply = success(client.post("/v1/keys/operations", &body).send(), "rotate the root key")?;
+        out.result("The vault has a fresh root key; what held the old one opens nothing any more.", &reply.body);
+        Ok(())
+    }
+}
+
+fn fresh(file: &Path) -> Result<SecretString, Failure> {
+    PassphraseFrom { passphrase_file: Some(file.to_owned()), passphrase_fd: None }.fresh()
+}
+
+impl Migrate {
+    fn run(self, out: Out) -> Result<(), Failure> {
+        let dir = self.folder.path();
+        let vault = engine::root_file(&dir.join("keys/root"))?.vault();
+        engine::harden();
+        let old = self.opened_by.holder(dir)?;
+        let mut files = None;
+        let new: Arc<dyn Custody> = match self.to {
+            Holder::Passphrase => Arc::new(match &self.new_passphrase_file {
+                Some(file) => fresh(file)?,
+                None => PassphraseFrom::default().fresh()?,
+            }),
+            Holder::Pkcs11 => {
+                let pin = PassphraseFrom { passphrase_file: self.new_pin_file.clone(), passphrase_fd: None };
+                token(&engine::custody_settings(dir)?, &pin)?
+            }
+            Holder::Shares => {
+                if self.dealt.shares_to.is_none() {
+                    // Were they only printed at the end, a process that ends before would leave a vault that nobody can open.
+                    return Err(Failure::usage("name --shares-to DIR: shares are written before the old way in ends")
+                        .remedy("name a folder that each share can be carried from, and empty it then"));
+                }
+                let (holder, shares) = self.dealt.deal(vault)?;
+                files = self.dealt.write(&shares)?;
+                Arc::new(holder)
+            }
+        };
+        let (from, to) = (old.provider().word(), new.provider().word());
+        engine::change_root(dir, old, new)?;
+        out.result(
+            &format!("The root key is fresh and held by: {to}. What held it before ({from}) opens nothing any more."),
+            &json!({ "from": from, "to": to, "share_files": files }),
         );
         Ok(())
     }

@@ -15,8 +15,11 @@ use failure::{Exit, Failure};
 use out::Out;
 
 mod audit;
+mod backup;
+mod bundle;
 mod caller;
 mod certificate;
+mod custody;
 mod demo;
 mod doctor;
 mod engine;
@@ -25,6 +28,7 @@ mod folder;
 mod init;
 mod keys_command;
 mod policy;
+mod promises;
 mod seal;
 mod serve;
 pub(crate) mod target;
@@ -71,10 +75,16 @@ enum Command {
     Keys(keys_command::Keys),
     /// Check or export the trail, offline
     Audit(audit::Audit),
+    /// Make, list, try and restore backups
+    Backup(backup::Backup),
     /// Check a certificate of erasure, offline
     Certificate(certificate::Certificate),
+    /// Check the bundle of a person who asked for their data, offline
+    Bundle(bundle::Bundle),
     /// Check the files of a policy, offline
     Policy(policy::Policy),
+    /// List what the policy promises, what keeps each promise, and what proves it
+    Promises(promises::Promises),
     /// Look over a vault's folder and machine
     Doctor(doctor::Doctor),
 }
@@ -112,8 +122,11 @@ impl Command {
             Command::Erase(command) => command.run(out),
             Command::Keys(command) => command.run(out),
             Command::Audit(command) => command.run(out),
+            Command::Backup(command) => command.run(out),
             Command::Certificate(command) => command.run(out),
+            Command::Bundle(command) => command.run(out),
             Command::Policy(command) => command.run(out),
+            Command::Promises(command) => command.run(out),
             Command::Doctor(command) => command.run(out),
         }
     }

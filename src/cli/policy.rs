@@ -14,7 +14,8 @@ const EXAMPLES: &str = "\
 Example:
   oubliette policy check src/tenant/default
 
-It reads tenant.toml, fields.toml, purposes.toml, retention.toml, rules.toml, transfers.toml and contacts.toml.";
+It reads tenant.toml, fields.toml, purposes.toml, retention.toml, rules.toml, transfers.toml,
+contacts.toml, requests.toml, notices.toml and incidents.toml.";
 
 /// Works offline: no vault, no network.
 #[derive(Debug, Args)]
@@ -67,6 +68,9 @@ fn read(dir: &Path) -> Result<Tenant, Failure> {
     let (tenant, fields, purposes) = (text("tenant.toml")?, text("fields.toml")?, text("purposes.toml")?);
     let (retention, rules) = (text("retention.toml")?, text("rules.toml")?);
     let (transfers, contacts) = (text("transfers.toml")?, text("contacts.toml")?);
+    let requests = text("requests.toml")?;
+    let notices = text("notices.toml")?;
+    let incidents = text("incidents.toml")?;
     let sources = Sources {
         tenant: &tenant,
         fields: &fields,
@@ -75,6 +79,9 @@ fn read(dir: &Path) -> Result<Tenant, Failure> {
         rules: &rules,
         transfers: &transfers,
         contacts: &contacts,
+        requests: &requests,
+        notices: &notices,
+        incidents: &incidents,
     };
     Tenant::read(TenantId::from_bytes([0; 16]), &sources).map_err(|error| Failure::unverified(error.to_string()))
 }

@@ -11,7 +11,7 @@ use super::private;
 /// Fewest characters of a new passphrase: six random words or 16 random characters are well above it.
 pub(super) const SHORTEST_PASSPHRASE: usize = 12;
 
-/// The passphrase that holds the root key.
+/// The passphrase that holds the root key, or the PIN of the token that does.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct PassphraseFrom {
     /// Read the passphrase from the first line of this file (mode 0600)
@@ -104,7 +104,7 @@ fn descriptor(number: u32) -> Result<String, Failure> {
     private::first_line(file, path)
 }
 
-fn prompt(question: &str) -> Result<SecretString, Failure> {
+pub(super) fn prompt(question: &str) -> Result<SecretString, Failure> {
     let line = rpassword::prompt_password(question).map_err(|e| {
         Failure::new(format!("cannot ask for a passphrase: {e}"))
             .remedy("run this at a terminal, or name --passphrase-file FILE or --passphrase-fd N")

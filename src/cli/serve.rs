@@ -6,20 +6,22 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::custody::OpenedBy;
 use super::engine;
 use super::failure::Failure;
 use super::out::Out;
-use super::secrets::PassphraseFrom;
 
 const EXAMPLES: &str = "\
 Examples:
   oubliette serve --dir /srv/vault                                  starts sealed; see `oubliette unseal`
   oubliette serve --dir /srv/vault --passphrase-file /run/secrets/vault
+  oubliette serve --dir /srv/vault --share-file one --share-file two --share-file three
   oubliette serve --dir /srv/vault --listen 0.0.0.0:8443 --passphrase-fd 3 3< passphrase
 
 SIGTERM and SIGINT stop it: calls under way are finished, the trail is synced and closed.";
 
-/// Runs until SIGTERM or SIGINT. Without a passphrase it starts sealed.
+/// Runs until SIGTERM or SIGINT. Without a passphrase or enough shares it starts sealed, unless its
+/// root key is in a token whose PIN is in the configured file.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Serve {
@@ -30,17 +32,17 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
     #[command(flatten)]
-    passphrase: PassphraseFrom,
+    opened_by: OpenedBy,
 }
 
 impl Serve {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
-        let passphrase = self.passphrase.named()?;
+        let (passphrase, shares) = (self.opened_by.passphrase.named()?, self.opened_by.shares()?);
         engine::harden();
-        let running = engine::start(&self.dir, self.listen, passphrase.as_ref(), false)?;
-        let opened = passphrase.is_some();
+        let running = engine::start(&self.dir, self.listen, passphrase.as_ref(), &shares, false)?;
+        let opened = running.is_open();
         // From here on the process has no use for it.
-        drop(passphrase);
+        drop((passphrase, shares));
         let url = format!("https://{}", running.address());
         let state = if opened { "open" } else { "sealed" };
         let next =

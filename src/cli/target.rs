@@ -84,6 +84,14 @@ pub(crate) fn refused(reply: &Reply, what: &str) -> Failure {
         "role-forbidden" | "purpose-not-granted" => Failure::new(sentence).remedy("use a token of a caller that may do this"),
         "second-person-required" => Failure::new(sentence).remedy("let another officer than the one who opened it approve"),
         "rate-limited" => Failure::new(sentence).remedy("try again a little later"),
+        "share-refused" | "other-custody" | "custody-unavailable" => {
+            let reason = reply.text("reason");
+            Failure::new(format!("{sentence} ({reason})")).remedy(match code {
+                "share-refused" => "give the shares of the last deal, each once; the vault stays as it is",
+                "other-custody" => "keys/root says who holds the root key: give what that takes, or use `oubliette keys migrate`",
+                _ => "mend the way to the token: see [custody] in config.toml, and `oubliette doctor`",
+            })
+        }
         "wrong-passphrase" => Failure::new(sentence).remedy("try again; the vault stays sealed"),
         _ => Failure::new(sentence),
     };

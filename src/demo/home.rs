@@ -97,6 +97,12 @@ impl Home {
         private::read_line(&path).map(Into::into)
     }
 
+    /// Writes how the vault of a demo is configured: its letters go into a folder beside it, to nobody.
+    pub fn configure(&self) -> Result<(), Failure> {
+        let text = "# Letters to people go into a maildir of this demo.\n[post]\nmaildir = \"letters\"\nevery_seconds = 5\n";
+        private::write_public(&self.dir.join("config.toml"), text.as_bytes())
+    }
+
     /// The tokens of the two security officers that the vault was made with.
     pub fn bootstrap(&self) -> Result<(SecretString, SecretString), Failure> {
         let tokens = self.state.bootstrap.clone().ok_or_else(|| Failure::new("the demo has no security officers yet"))?;
@@ -215,6 +221,15 @@ mod tests {
         assert_eq!((again.loaded("seed"), again.loaded("file")), (250, 0));
         assert_eq!(again.passphrase().unwrap().expose_secret(), passphrase.expose_secret());
         assert!(passphrase.expose_secret().len() >= 27);
+    }
+
+    #[test]
+    fn the_letters_of_a_demo_stay_in_its_folder() {
+        let (_dir, home) = staffed();
+        home.configure().unwrap();
+        let config = crate::config::Config::load(home.dir()).unwrap();
+        assert_eq!(config.post.maildir.as_deref(), Some(Path::new("letters")));
+        assert!(config.post.smtp_host.is_none() && config.post.webhook.is_none());
     }
 
     #[test]

@@ -34,6 +34,24 @@ pub enum Role {
     Scheduler,
 }
 
+impl Role {
+    /// The letter of its column in the matrix of roles.
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Writer => 'W',
+            Self::Reader => 'R',
+            Self::Partner => 'P',
+            Self::Subject => 'S',
+            Self::PrivacyOfficer => 'D',
+            Self::KeyAdmin => 'K',
+            Self::PolicyAuthor => 'C',
+            Self::SecurityOfficer => 'I',
+            Self::Auditor => 'A',
+            Self::Scheduler => 'Z',
+        }
+    }
+}
+
 macro_rules! operations {
     ($($name:ident = $text:literal;)+) => {
         /// The operations that the vault has, by their OpenAPI operation ids.
@@ -75,10 +93,16 @@ operations! {
     RestrictSubject = "restrictSubject";
     LiftRestriction = "liftRestriction";
     OpenRequest = "openRequest";
+    ListRequests = "listRequests";
     GetRequest = "getRequest";
+    AdvanceRequest = "advanceRequest";
+    GetRequestResult = "getRequestResult";
     OpenErasure = "openErasure";
     ApproveErasure = "approveErasure";
     GetErasure = "getErasure";
+    OpenCase = "openCase";
+    ApproveCase = "approveCase";
+    GetCase = "getCase";
     Disclose = "disclose";
     ListDisclosures = "listDisclosures";
     GetPolicyVersion = "getPolicyVersion";
@@ -86,8 +110,11 @@ operations! {
     ReadConfig = "readConfig";
     DraftConfig = "draftConfig";
     SendNotice = "sendNotice";
+    GetRopa = "getRopa";
     OperateKeys = "operateKeys";
     ListKeys = "listKeys";
+    PutIncident = "putIncident";
+    GetIncident = "getIncident";
     ListAuditEvents = "listAuditEvents";
     GetCheckpoint = "getCheckpoint";
     PutCaller = "putCaller";

@@ -86,6 +86,8 @@ codes! {
         "The recipient is not in the register of partners.";
     OutsideEntrustment = "outside-entrustment",
         "The agreement with the recipient does not cover this.";
+    OutsideCase = "outside-case",
+        "The case does not cover this.";
     IdentityToAdPartner = "identity-to-ad-partner",
         "Advertising and analytics partners get nothing that identifies a person.";
     NotAvailable = "not-available",
@@ -96,6 +98,10 @@ codes! {
         "Too few people share this combination.";
     SecondPersonRequired = "second-person-required",
         "Another person than the one who opened it must approve.";
+    VerificationRequired = "verification-required",
+        "Who is asking must be known more surely before this is worked on.";
+    WrongCode = "wrong-code",
+        "The code is not the one that was sent.";
     SeparationOfDuties = "separation-of-duties",
         "These roles may not be held together.";
     NotFound = "not-found",
@@ -128,6 +134,8 @@ codes! {
         "The retention period of what was asked for has ended.";
     KeyDestroyed = "key-destroyed",
         "The key for this purpose no longer exists.";
+    ResultGone = "result-gone",
+        "The result was taken, has ended, or holds something that was destroyed since.";
     Stale = "stale",
         "The object has changed since the version named in If-Match.";
     TooLarge = "too-large",
@@ -172,6 +180,12 @@ codes! {
         "The vault is sealed.";
     WrongPassphrase = "wrong-passphrase",
         "The passphrase does not open the root key.";
+    ShareRefused = "share-refused",
+        "This share does not help to open the root key.";
+    OtherCustody = "other-custody",
+        "The root key is held in another way than this.";
+    CustodyUnavailable = "custody-unavailable",
+        "What holds the root key cannot be reached, or has no key for it.";
     AuditUnavailable = "audit-unavailable",
         "The trail cannot be written, so nothing is released.";
     StoreUnavailable = "store-unavailable",

@@ -126,6 +126,9 @@ pub struct Field {
     pub members: Vec<String>,
     /// For objects: the members that the mask falls on; empty is all.
     pub masked_members: Vec<String>,
+    /// Days after which a value that nobody gave, corrected or verified again may no longer be right (p40); none where time does
+    /// not make it wrong.
+    pub stale_after_days: Option<u32>,
 }
 
 /// A set of field numbers that is copied, not allocated.

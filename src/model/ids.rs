@@ -119,6 +119,14 @@ ids! {
     RestrictionId = "rst_";
     /// One request of a person.
     RequestId = "req_";
+    /// One case of a disclosure that needs two people.
+    CaseId = "cas_";
+    /// One paper of a request or a case: evidence, a letter.
+    PaperId = "pap_";
+    /// One incident.
+    IncidentId = "inc_";
+    /// One message on its way out.
+    DeliveryId = "dlv_";
     /// Who asks: an application, a partner, an officer.
     CallerId = "clr_";
     /// One bearer token of a caller (not its secret).

@@ -108,6 +108,8 @@ pub enum PartnerKind {
     Processor,
     /// A company of the same group.
     Affiliate,
+    /// Decides for itself what it does with what it gets: a bank, an insurer.
+    Controller,
     /// Advertising or analytics: never identity, never without consent.
     AdAnalytics,
     /// A court, the police or another public body.
@@ -135,6 +137,24 @@ pub struct Partner {
     pub from: Date,
     /// Last day.
     pub until: Option<Date>,
+    /// What it promised, a word each: `no-other-use`, `confidentiality`.
+    pub clauses: BTreeSet<String>,
+    /// What becomes of the data at the end of the agreement.
+    pub at_end: Option<AtEnd>,
+    /// Where it is told of corrections, restrictions and erasures: an https address.
+    pub callback: Option<String>,
+    /// Whether it acknowledges what it is told; then what is not acknowledged in time is overdue.
+    pub acknowledges: bool,
+}
+
+/// What a partner does with the data when its agreement ends (GDPR Art. 28(3)(g)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AtEnd {
+    /// It gives everything back.
+    Return,
+    /// It deletes everything.
+    Delete,
 }
 
 impl Partner {

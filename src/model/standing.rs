@@ -47,6 +47,9 @@ pub struct Standing {
     /// The person's requests, whose rows go when the person does.
     #[n(10)]
     pub requests: Vec<Asked>,
+    /// The cases about the person, whose files go when the person does.
+    #[cbor(n(14), default)]
+    pub cases: Vec<Asked>,
 }
 
 /// Where a consent stands.
@@ -81,7 +84,7 @@ pub struct Consent {
     /// The purpose.
     #[n(1)]
     pub purpose: String,
-    /// `general`, `separate`, or `separate:partner:{id}` for one recipient.
+    /// `general`, `separate`, or `separate:partner:{id}:{purpose}` and `explicit:partner:{id}:{field}` for one recipient.
     #[n(2)]
     pub kind: String,
     /// Where it stands.
@@ -193,9 +196,13 @@ pub struct Task {
     /// Until when it is to be done.
     #[n(3)]
     pub due_at: i64,
+    /// The privacy officer was told that it is overdue.
+    #[n(4)]
+    #[cbor(default)]
+    pub alarmed: bool,
 }
 
-/// A request of the person.
+/// A request of the person, or a case about them.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
 pub struct Asked {
@@ -280,6 +287,30 @@ pub struct Extension {
     /// Until when.
     #[n(2)]
     pub until: i64,
+}
+
+impl ConsentState {
+    /// Its name in `model::states::CONSENT`.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Given => "given",
+            Self::Refused => "refused",
+            Self::Withdrawn => "withdrawn",
+            Self::Expired => "expired",
+            Self::Requested => "requested",
+        }
+    }
+
+    /// The action that leads to it.
+    pub const fn action(self) -> &'static str {
+        match self {
+            Self::Given => "give",
+            Self::Refused => "refuse",
+            Self::Withdrawn => "withdraw",
+            Self::Expired => "expire",
+            Self::Requested => "ask",
+        }
+    }
 }
 
 impl Consent {

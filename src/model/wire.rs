@@ -7,12 +7,23 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::caller::{CallerKind, Role};
+use super::case::CaseKind;
 use super::ids::{
-    CallerId, ConsentId, DecisionId, DisclosureId, ErasureId, NoticeId, ProposalId, PseudonymId, RecordId, RequestId,
-    RestrictionId, SubjectId, TenantId, TokenId,
+    CallerId, CaseId, ConsentId, DecisionId, DeliveryId, DisclosureId, ErasureId, NoticeId, ProposalId, PseudonymId, RecordId,
+    RequestId, RestrictionId, SubjectId, TenantId, TokenId,
 };
 use super::named;
 use super::standing::{ConsentState, RestrictionKind};
+
+mod bundles;
+mod cases;
+mod incidents;
+mod requests;
+
+pub use bundles::*;
+pub use cases::*;
+pub use incidents::*;
+pub use requests::*;
 
 /// `POST /subjects`.
 #[derive(Deserialize)]
@@ -285,46 +296,6 @@ pub struct RestrictionView {
     pub active: bool,
 }
 
-/// `POST /requests`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OpenRequest {
-    /// `account-closure` or `rectification`.
-    pub r#type: String,
-    /// Whose.
-    pub subject: Whom,
-    /// The record that is wrong.
-    #[serde(default)]
-    pub record: Option<RecordId>,
-    /// Names of the fields that are wrong.
-    #[serde(default)]
-    pub fields: Vec<String>,
-    /// What shows it.
-    #[serde(default, deserialize_with = "named::option")]
-    pub evidence: Option<Evidence>,
-}
-
-/// Answer of openRequest and getRequest, with the names of the Data Rights Protocol.
-#[derive(Serialize)]
-pub struct RequestView {
-    /// Id.
-    pub request_id: RequestId,
-    /// Type.
-    pub r#type: String,
-    /// `open`, `in_progress` or `fulfilled`.
-    pub status: &'static str,
-    /// When it came.
-    pub received_at: Timestamp,
-    /// When it is answered at the latest: 30 days or one calendar month, whichever is sooner.
-    pub expected_by: Timestamp,
-    /// What is still to come, and when.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub processing_details: Option<String>,
-    /// The erasure that it led to.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub erasure: Option<ErasureId>,
-}
-
 /// One item of `POST /records:batch`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -357,7 +328,7 @@ pub struct RecordConsent {
     pub purpose: String,
     /// What the person said.
     pub state: ConsentWord,
-    /// `general`, `separate`, `separate:partner:{id}` or `explicit:partner:{id}:{field}`.
+    /// `general`, `separate`, `separate:partner:{id}:{purpose}` or `explicit:partner:{id}:{field}`.
     pub kind: String,
     /// When a given consent ends by itself.
     #[serde(default)]
@@ -488,6 +459,9 @@ pub struct OpenErasure {
     pub records: Vec<RecordId>,
     /// Why.
     pub cause: Cause,
+    /// The person's request that it fulfils: open, of the type erasure, and verified.
+    #[serde(default)]
+    pub request: Option<RequestId>,
 }
 
 /// How much of a subject an erasure takes.
@@ -518,6 +492,28 @@ pub enum Cause {
     AccountClosure,
     /// Unlawful or mistaken collection.
     Unlawful,
+}
+
+/// `POST /erasures/{e}/approvals`; an empty object, or no body, approves.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproveErasure {
+    /// What the second person says.
+    #[serde(default)]
+    pub decision: ErasureDecision,
+}
+
+/// What becomes of an erasure that waits for its second person.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErasureDecision {
+    /// It is carried out.
+    #[default]
+    Approve,
+    /// The second person refuses it.
+    Deny,
+    /// Who opened it takes it back.
+    Revoke,
 }
 
 /// States of an erasure, in their order (docs/ERASURE.md).
@@ -552,10 +548,29 @@ pub enum OperateKeys {
     RotateEpoch {},
     /// Empties every key from memory.
     Seal {},
-    /// Opens the vault again.
+    /// A backup into the configured target: what came since the last one, or everything.
+    Backup {
+        /// Everything.
+        #[serde(default)]
+        full: bool,
+    },
+    /// A fresh root key, held as the old one was; what opened the vault before does so no more, unless it is given anew.
+    RotateRoot {
+        /// The passphrase of now, or the token's PIN where the vault has it from no file.
+        #[serde(default)]
+        passphrase: Option<Passphrase>,
+        /// The passphrase from now on; the same unless told.
+        #[serde(default)]
+        new_passphrase: Option<Passphrase>,
+    },
+    /// Opens the vault again: one of the two.
     Unseal {
-        /// The passphrase that holds the root key.
-        passphrase: Passphrase,
+        /// The passphrase that holds the root key, or the PIN of the token that does.
+        #[serde(default)]
+        passphrase: Option<Passphrase>,
+        /// One person's share.
+        #[serde(default)]
+        share: Option<Passphrase>,
     },
 }
 
@@ -737,6 +752,39 @@ pub struct Disclose {
     /// Field names; none is all that purpose and agreement cover.
     #[serde(default)]
     pub fields: Vec<String>,
+    /// What it is made on.
+    #[serde(default)]
+    pub kind: DisclosureKind,
+    /// The approved case, for every kind but `partner`.
+    #[serde(default)]
+    pub case: Option<CaseId>,
+}
+
+/// What a disclosure is made on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DisclosureKind {
+    /// The recipient's agreement.
+    #[default]
+    Partner,
+    /// A law or legal process, by a case.
+    LegalProcess,
+    /// A reasonable need, by a case.
+    ReasonableNeed,
+    /// The protection of the child whose data it is, by a case.
+    ChildProtection,
+}
+
+impl DisclosureKind {
+    /// The kind of case that it needs.
+    pub const fn case(self) -> Option<CaseKind> {
+        match self {
+            Self::Partner => None,
+            Self::LegalProcess => Some(CaseKind::LegalProcess),
+            Self::ReasonableNeed => Some(CaseKind::ReasonableNeed),
+            Self::ChildProtection => Some(CaseKind::ChildProtection),
+        }
+    }
 }
 
 /// `POST /notices`.
@@ -947,6 +995,21 @@ pub struct ErasureView {
     /// Its tlog proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
+    /// How far telling each recipient has come by now.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<RecipientView>,
+}
+
+/// A recipient that is told of an erasure.
+#[derive(Serialize)]
+pub struct RecipientView {
+    /// Who.
+    pub name: String,
+    /// How far its message came; `forgotten` once that is not kept any more.
+    pub state: &'static str,
+    /// Since when.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
 }
 
 /// Answer of putCaller.
@@ -1115,6 +1178,9 @@ pub struct DisclosedView<'a> {
     pub purpose: String,
     /// The partner's name for the person.
     pub pseudonym: PseudonymId,
+    /// The case that it was made on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
     /// The fields that are released, in clear.
     pub fields: BTreeMap<&'a str, Box<RawValue>>,
 }
@@ -1134,8 +1200,11 @@ pub struct DisclosureView {
     pub pseudonym: PseudonymId,
     /// The partner.
     pub recipient: String,
-    /// `partner`, or `partner-read` where it read for itself.
+    /// `partner`, `partner-read` where it read for itself, or the kind of the case.
     pub kind: &'static str,
+    /// The case that it was made on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
     /// The purpose.
     pub purpose: String,
     /// The fields.
@@ -1151,7 +1220,9 @@ pub struct DisclosureView {
 /// What a past recipient is to hear of.
 #[derive(Serialize)]
 pub struct UpdateEvent {
-    /// `update`.
+    /// The same whenever it is told again.
+    pub id: DeliveryId,
+    /// `update`, `restriction`, `restriction-lifted` or `deletion`.
     pub r#type: &'static str,
     /// The partner.
     pub recipient: String,
@@ -1159,7 +1230,7 @@ pub struct UpdateEvent {
     pub disclosure: DisclosureId,
     /// Its name for the person.
     pub pseudonym: PseudonymId,
-    /// The fields that were corrected.
+    /// The fields that it is about.
     pub fields: Vec<String>,
     /// When.
     pub at: Timestamp,
@@ -1172,6 +1243,71 @@ pub struct UpdateView {
     pub event: UpdateEvent,
     /// Ed25519 over `oubliette-update/v1`, a line feed and the event in canonical JSON (RFC 8785), in base64.
     pub signature: String,
+}
+
+/// `POST /subjects/{subject}/notices/{notice}/bounces`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BouncedNotice {
+    /// The mail server's status (RFC 3463), such as `5.1.1`.
+    #[serde(default)]
+    pub status: Option<String>,
+}
+
+/// A letter, and what became of it.
+#[derive(Serialize)]
+pub struct NoticeView {
+    /// Id.
+    pub id: NoticeId,
+    /// Kind.
+    pub kind: String,
+    /// Which letter.
+    pub template: String,
+    /// `queued`, `sent`, `bounced` or `given-up`.
+    pub state: &'static str,
+    /// Why it did not leave, or came back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The policy version that it is about.
+    pub policy_version: String,
+    /// The language that it was asked for in; empty is the fallback.
+    pub language: String,
+    /// When it was queued.
+    pub queued_at: Timestamp,
+    /// When it came to its state.
+    pub state_at: Timestamp,
+}
+
+/// What a past recipient of somebody who was erased is to hear.
+#[derive(Serialize)]
+pub struct PurgedView {
+    /// `erasure`.
+    pub r#type: &'static str,
+    /// The partner.
+    pub recipient: String,
+    /// A security event token (RFC 8417), signed by the vault.
+    pub token: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// A message to a partner that should have been acknowledged by now.
+#[derive(Serialize)]
+pub struct OverdueView {
+    /// Id: the `jti` or `id` that the partner was told.
+    pub id: DeliveryId,
+    /// The partner.
+    pub recipient: String,
+    /// What it was told of.
+    pub event: String,
+    /// How far it came.
+    pub state: &'static str,
+    /// How often it was tried in vain.
+    pub tries: u32,
+    /// When it was made.
+    pub made_at: Timestamp,
+    /// By when it was to be acknowledged.
+    pub due_at: Option<Timestamp>,
 }
 
 /// Answer of sendNotice.

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 
 use super::guard::{By, Guard, Rule, Says, View};
-use super::{GUARDS, g07_basis, g10_transfer, g11_recipient, g13_minimisation, g15_key, shape};
+use super::{GUARDS, g07_basis, g09_minor, g10_transfer, g11_recipient, g13_minimisation, g15_key, shape};
 use crate::model::caller::{Caller, Grounds, Operation};
+use crate::model::case::CaseKind;
 use crate::model::code::Code;
 use crate::model::field::FieldSet;
 use crate::model::ids::{CallerId, RecordId, TenantId};
@@ -56,9 +57,16 @@ pub struct Facts<'a> {
     pub dead_groups: GroupSet,
     /// The registered partner that something is disclosed to; for a partner's own calls it is known from the caller.
     pub recipient: Option<&'a Partner>,
-    /// An approved case for the protection of the child is named, which stands in for a guardian's word (p58). The vault
-    /// keeps no such cases yet, so no call comes with one.
-    pub protection: bool,
+    /// On what kind of case a disclosure is to be made; `None` under the recipient's agreement.
+    pub disclosed_on: Option<CaseKind>,
+    /// The case that the disclosure names: of that kind, about this person, approved by another than its opener and in force.
+    /// `None` where there is no such case.
+    pub case: Option<&'a CaseFacts<'a>>,
+    /// The case for the protection of the child that the call names, approved and in force, which stands in for a guardian's
+    /// word (p58).
+    pub protection: Option<&'a CaseFacts<'a>>,
+    /// The call names a request of the person that is open and verified: a privacy officer reads for nothing else.
+    pub request: bool,
     /// Whether the trail can be written.
     pub trail: bool,
 }
@@ -76,16 +84,32 @@ impl<'a> Facts<'a> {
             key_groups: GroupSet::EMPTY,
             dead_groups: GroupSet::EMPTY,
             recipient: None,
-            protection: false,
+            disclosed_on: None,
+            case: None,
+            protection: None,
+            request: false,
             trail: false,
         }
     }
 }
 
+/// What an approved case lets be done.
+#[derive(Debug, Clone, Copy)]
+pub struct CaseFacts<'a> {
+    /// For these purposes.
+    pub purposes: &'a [String],
+    /// With these fields.
+    pub fields: FieldSet,
+    /// To this registered recipient.
+    pub recipient: Option<&'a str>,
+    /// The authorities of the region that the records lie in approved it (PIPL Art. 41); its reference is in the case.
+    pub approved_abroad: bool,
+}
+
 /// How the second person stands to a call that needs one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Second {
-    /// There is none. Enough to open an erasure, which takes effect only when another person approves it.
+    /// There is none. Enough to open an erasure or a case, which takes effect only when another person approves it.
     None,
     /// This call approves what that caller opened.
     OpenedBy(CallerId),
@@ -276,8 +300,9 @@ pub fn decide<'a>(ask: &Ask<'a>, facts: &Facts<'a>) -> Result<Allowed<'a>, Denie
         Some(record) if shape::opens_records(ask.operation) => g15_key::open(&view, record).ok(),
         _ => view.purpose.and_then(|purpose| purpose.group),
     };
-    // Fields that the call did not name itself are narrowed to what basis, transfer and agreement cover.
-    let covered = g07_basis::covered(&view).and(&g10_transfer::covered(&view)).and(&g11_recipient::covered(&view));
+    // Fields that the call did not name itself are narrowed to what basis, case, transfer and agreement cover.
+    let covered = g07_basis::covered(&view).and(&g09_minor::covered(&view));
+    let covered = covered.and(&g10_transfer::covered(&view)).and(&g11_recipient::covered(&view));
     let fields = view.fields.and(&covered);
     Ok(Allowed { group, fields, masked: g13_minimisation::masked(&view).and(&fields), view })
 }

@@ -29,6 +29,9 @@ pub(super) fn check<'v>(view: &View<'v>) -> Verdict<'v> {
     if !shape::takes_purpose(view.ask.operation) {
         return Verdict::NOT_ASKED;
     }
+    if goes_to_foreign_authority(view) && !is_approved(view) {
+        return Verdict::fails(Code::ForeignAuthorityApprovalRequired);
+    }
     let mut verdict = Verdict::HOLDS;
     for way in ways(view) {
         match way {
@@ -36,9 +39,6 @@ pub(super) fn check<'v>(view: &View<'v>) -> Verdict<'v> {
             Way::By(rule) => verdict = verdict.by(Rule::Transfer(rule)),
             Way::Closed => return Verdict::fails(Code::TransferNotPermitted),
         }
-    }
-    if goes_to_foreign_authority(view) {
-        return Verdict::fails(Code::ForeignAuthorityApprovalRequired);
     }
     if view.is_enough(&covered(view)) {
         verdict
@@ -58,7 +58,9 @@ fn ways<'v>(view: &View<'v>) -> [Way<'v>; 2] {
     let here = view.person().map_or_else(|| view.facts.tenant.storage(), |person| person.region);
     let caller = view.ask.caller.region.as_deref().unwrap_or_else(|| view.facts.tenant.storage());
     let first = if shape::writes(view.ask.operation) { way(view, caller, here) } else { way(view, here, caller) };
-    [first, view.recipient().map_or(Way::Inside, |partner| way(view, here, &partner.region))]
+    // The approval of a disclosure to a foreign authority is what lets it pass.
+    let approved = goes_to_foreign_authority(view);
+    [first, view.recipient().filter(|_| !approved).map_or(Way::Inside, |partner| way(view, here, &partner.region))]
 }
 
 fn way<'v>(view: &View<'v>, from: &'v str, to: &'v str) -> Way<'v> {
@@ -73,13 +75,12 @@ fn way<'v>(view: &View<'v>, from: &'v str, to: &'v str) -> Way<'v> {
 
 fn goes_to_foreign_authority(view: &View<'_>) -> bool {
     let is_here = view.person().is_some_and(|person| person.region == APPROVING);
-    view.recipient().is_some_and(|partner| {
-        let is_foreign = partner.kind == PartnerKind::Authority && partner.region != APPROVING;
-        let approved = view
-            .facts
-            .tenant
-            .transfers(APPROVING, &partner.region)
-            .any(|rule| rule.tool == APPROVAL && rule.valid_until.is_none_or(|last| view.today <= last));
-        is_here && is_foreign && !approved
-    })
+    is_here && view.recipient().is_some_and(|partner| partner.kind == PartnerKind::Authority && partner.region != APPROVING)
+}
+
+/// By the case, or by a rule in force.
+fn is_approved(view: &View<'_>) -> bool {
+    let by_rule = |rule: &TransferRule| rule.tool == APPROVAL && rule.valid_until.is_none_or(|last| view.today <= last);
+    let to = view.recipient().map_or("", |partner| &partner.region);
+    view.facts.case.is_some_and(|case| case.approved_abroad) || view.facts.tenant.transfers(APPROVING, to).any(by_rule)
 }

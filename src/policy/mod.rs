@@ -26,7 +26,9 @@ mod shape;
 
 #[cfg(test)]
 pub(crate) use decision::STOPPED_BY_NOTHING;
-pub use decision::{Allowed, Ask, Denied, Facts, Finding, RecordFacts, Second, SubjectFacts, SubjectState, decide, explain};
+pub use decision::{
+    Allowed, Ask, CaseFacts, Denied, Facts, Finding, RecordFacts, Second, SubjectFacts, SubjectState, decide, explain,
+};
 pub use guard::{By, Rule};
 
 use guard::Guard;

@@ -16,7 +16,7 @@ pub enum Cell {
     Own,
     /// △ – with a second person.
     SecondPerson,
-    /// ●¹ – only for the purpose that fulfils rights.
+    /// ●¹ – only for the purpose that fulfils rights, and only for the person of an open, verified request.
     RightsOnly,
 }
 
@@ -57,10 +57,16 @@ const TABLE: &[(Operation, [Cell; 10])] = &[
     (Operation::RestrictSubject,  [N, N, N, O, A, N, N, N, N, N]),
     (Operation::LiftRestriction,  [N, N, N, O, A, N, N, N, N, N]),
     (Operation::OpenRequest,      [A, N, N, O, A, N, N, N, N, N]),
+    (Operation::ListRequests,     [N, N, N, N, A, N, N, N, A, A]),
     (Operation::GetRequest,       [O, N, N, O, A, N, N, N, A, A]),
+    (Operation::AdvanceRequest,   [N, N, N, O, A, N, N, N, N, A]),
+    (Operation::GetRequestResult, [N, N, N, O, A, N, N, N, N, N]),
     (Operation::OpenErasure,      [N, N, N, O, S, N, N, N, N, A]),
     (Operation::ApproveErasure,   [N, N, N, O, S, N, N, N, N, A]),
     (Operation::GetErasure,       [O, N, O, O, A, A, N, N, A, A]),
+    (Operation::OpenCase,         [N, N, N, N, S, N, N, N, N, N]),
+    (Operation::ApproveCase,      [N, N, N, N, S, N, N, N, N, N]),
+    (Operation::GetCase,          [N, N, N, N, A, N, N, A, A, N]),
     (Operation::Disclose,         [A, N, N, N, A, N, N, N, N, N]),
     (Operation::ListDisclosures,  [N, N, O, O, A, N, N, A, A, N]),
     (Operation::GetPolicyVersion, [A, A, A, A, A, A, A, A, A, A]),
@@ -68,8 +74,11 @@ const TABLE: &[(Operation, [Cell; 10])] = &[
     (Operation::ReadConfig,       [A, A, O, N, A, A, A, A, A, A]),
     (Operation::DraftConfig,      [N, N, N, N, N, N, A, N, N, N]),
     (Operation::SendNotice,       [A, N, N, N, A, N, N, A, N, A]),
+    (Operation::GetRopa,          [N, N, N, N, A, N, A, N, A, N]),
     (Operation::OperateKeys,      [N, N, N, N, N, A, N, N, N, A]),
     (Operation::ListKeys,         [N, N, N, N, N, A, N, N, A, N]),
+    (Operation::PutIncident,      [N, N, N, N, A, N, N, A, N, A]),
+    (Operation::GetIncident,      [N, N, N, N, A, N, N, A, A, N]),
     (Operation::ListAuditEvents,  [N, N, N, O, A, N, N, A, A, N]),
     (Operation::GetCheckpoint,    [A, A, A, A, A, A, A, A, A, A]),
     (Operation::PutCaller,        [N, N, N, N, N, N, N, S, N, N]),
@@ -101,18 +110,6 @@ pub fn may_be_held(roles: &[Role]) -> Result<(), Code> {
 
 /// The matrix in Markdown, as it is kept in git.
 pub fn table() -> String {
-    let letter = |role| match role {
-        Role::Writer => 'W',
-        Role::Reader => 'R',
-        Role::Partner => 'P',
-        Role::Subject => 'S',
-        Role::PrivacyOfficer => 'D',
-        Role::KeyAdmin => 'K',
-        Role::PolicyAuthor => 'C',
-        Role::SecurityOfficer => 'I',
-        Role::Auditor => 'A',
-        Role::Scheduler => 'Z',
-    };
     let sign = |cell| match cell {
         Cell::Never => "–",
         Cell::Allowed => "●",
@@ -121,7 +118,7 @@ pub fn table() -> String {
         Cell::RightsOnly => "●¹",
     };
     let mut text = String::from("| operation |");
-    ROLES.iter().for_each(|&role| text.extend([' ', letter(role), ' ', '|']));
+    ROLES.iter().for_each(|&role| text.extend([' ', role.letter(), ' ', '|']));
     text.push_str("\n|---|");
     text.push_str(&"---|".repeat(ROLES.len()));
     for (operation, cells) in TABLE {
@@ -131,7 +128,7 @@ pub fn table() -> String {
             let _ = write!(text, " {} |", sign(cell));
         }
     }
-    text.push_str("\n\n● allowed · ○ own objects only · △ needs a second person · – never · ¹ only for the purpose `x-rights`\n");
+    text.push_str("\n\n● allowed · ○ own objects only · △ needs a second person · – never · ¹ only for the purpose `x-rights`, with an open, verified request of the person\n");
     text
 }
 

@@ -37,7 +37,10 @@ pub(super) const fn names_subject(operation: Operation) -> bool {
 /// Whether it goes on whatever has become of the subject: the erasure's own story, and questions about decisions.
 pub(super) const fn outlives_subject(operation: Operation) -> bool {
     use Operation::*;
-    matches!(operation, ApproveErasure | GetErasure | GetRequest | ExplainDecision)
+    matches!(
+        operation,
+        ApproveErasure | GetErasure | GetRequest | AdvanceRequest | GetRequestResult | GetCase | ApproveCase | ExplainDecision
+    )
 }
 
 /// Whether it goes on for a subject of whom only held records are left: to see that, and to begin and end holds.

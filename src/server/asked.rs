@@ -10,6 +10,7 @@ use http::{HeaderMap, HeaderName, Method};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use super::accept::Accept;
 use super::body::{self, Media};
 use super::query::Query;
 use crate::model::caller::{Caller, Grounds};
@@ -40,6 +41,8 @@ pub(super) struct Asked {
     pub(super) body: Bytes,
     /// Whether JSON-LD is wanted rather than a page.
     pub(super) linked: bool,
+    /// The media types that the caller would take.
+    pub(super) accept: Accept,
     /// The most items of a batch.
     pub(super) most: usize,
 }
@@ -66,6 +69,11 @@ impl Asked {
     /// The body.
     pub(super) fn json<T: DeserializeOwned>(&self) -> Result<T, Refused> {
         body::parse(&self.body)
+    }
+
+    /// The same, where a body without a member, and no body, say the usual.
+    pub(super) fn json_or_nothing<T: DeserializeOwned + Default>(&self) -> Result<T, Refused> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.json() }
     }
 
     /// The body's items.

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::response::Response;
 use http::header::{
@@ -17,19 +17,21 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use hyper::body::{Frame, SizeHint};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tower::Service;
 
 use super::asked::{self, Asked};
 use super::handlers::config::{show_to_all, wants_linked};
+use super::handlers::requests::part_of;
 use super::listen::Peer;
 use super::pages::{HTML, NOTHING_ELSE};
 use super::problem::{self, VAULT_DECISION};
 use super::query::Query;
 use super::rates::Rates;
 use super::routes::Route;
-use super::{body, correlation};
+use super::{accept, body, correlation};
 use crate::auth::is_token;
 use crate::auth::oidc::Issuer;
 use crate::config::LimitsSection;
@@ -38,7 +40,7 @@ use crate::model::code::Code;
 use crate::model::time::Clock;
 use crate::telemetry::{self, Noted};
 use crate::vault::Vault;
-use crate::vault::call::{Answer, Refused};
+use crate::vault::call::{Answer, NextPiece, Pieces, Refused};
 
 const VAULT_CLAIM: HeaderName = HeaderName::from_static("vault-claim");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -56,6 +58,7 @@ pub(super) struct Edge {
     pub(super) rates: Rates,
     pub(super) clock: Clock,
     pub(super) security_contact: Option<String>,
+    pub(super) security_policy: Option<String>,
     /// Whether every request gets a line.
     pub(super) log_requests: bool,
     /// Cloned by every write under way, so that a stop can wait for the last.
@@ -126,7 +129,8 @@ impl Edge {
         let call = asked::call(caller, &parts, &bytes)?;
         let most = self.limits.batch_items;
         let linked = wants_linked(&parts.headers);
-        let asked = Asked { vault: self.vault.clone(), call, query, places, media, body: bytes, linked, most };
+        let accept = accept::of(&parts.headers);
+        let asked = Asked { vault: self.vault.clone(), call, query, places, media, body: bytes, linked, accept, most };
         if route.method == Method::GET {
             return handler(asked).await;
         }
@@ -146,8 +150,8 @@ impl Edge {
 
     /// Who asks. A failure counts against the address that it came from.
     async fn caller(&self, route: &Route, parts: &Parts) -> Result<Arc<Caller>, Refused> {
-        // A claim code stands for credentials where an erasure is looked at; it is counted there.
-        let claims = route.operation == Operation::GetErasure
+        // A claim code stands for credentials where an erasure or a result is looked at; it is counted there.
+        let claims = matches!(route.operation, Operation::GetErasure | Operation::GetRequestResult)
             && parts.headers.contains_key(VAULT_CLAIM)
             && !parts.headers.contains_key(AUTHORIZATION);
         let caller = match asked::bearer(&parts.headers) {
@@ -186,20 +190,26 @@ impl Edge {
         parts.extensions.get::<Peer>().map_or(Ok(()), |peer| self.rates.failure(peer.address.ip()))
     }
 
-    /// The two calls that work without a caller: the holder of a claim code sees an erasure, and whoever has the passphrase
+    /// The calls that work without a caller: the holder of a claim code sees an erasure or a result, and whoever has the passphrase
     /// opens a sealed vault, which cannot know any caller yet.
     async fn without_caller(&self, route: &Route, mut parts: Parts, body: Body, refused: Refused) -> Result<Answer, Refused> {
         match (route.operation, refused.code) {
-            (Operation::GetErasure, Code::Unauthenticated) if !parts.headers.contains_key(AUTHORIZATION) => {
+            (Operation::GetErasure | Operation::GetRequestResult, Code::Unauthenticated)
+                if !parts.headers.contains_key(AUTHORIZATION) =>
+            {
                 if !parts.headers.contains_key(VAULT_CLAIM) {
                     return Err(refused);
                 }
                 // Every use of a claim code counts, right or wrong: a right one is needed now and then, not often.
                 self.failed(&parts)?;
                 let Some(claim) = asked::one(&parts.headers, &VAULT_CLAIM, 128)?.map(str::to_owned) else { return Err(refused) };
-                Query::parse(parts.uri.query(), route.query)?;
-                let erasure = asked::id(&places(&mut parts).await?, "erasure")?;
-                self.vault.erasure_by_claim(erasure, &claim).await
+                let mut query = Query::parse(parts.uri.query(), route.query)?;
+                let places = places(&mut parts).await?;
+                if route.operation == Operation::GetErasure {
+                    return self.vault.erasure_by_claim(asked::id(&places, "erasure")?, &claim).await;
+                }
+                let part = part_of(&mut query, &accept::of(&parts.headers))?;
+                self.vault.request_result_by_claim(asked::id(&places, "request")?, &claim, part).await
             }
             (Operation::OperateKeys, Code::Sealed) => {
                 self.failed(&parts)?;
@@ -275,8 +285,15 @@ async fn places(parts: &mut Parts) -> Result<Vec<(String, String)>, Refused> {
 /// The answer of a call that was carried out. Its body becomes the response's without a copy.
 fn answered(answer: Answer, noted: Noted) -> Response {
     let status = problem::carried_out(&answer);
-    let media = answer.body.as_deref().map(media);
-    let mut response = Response::new(answer.body.map_or_else(Body::empty, Body::from));
+    let named = answer.media.map(HeaderValue::from_static);
+    let media = named.or_else(|| answer.body.as_deref().map(media));
+    let length = answer.rest.as_ref().and_then(Pieces::length);
+    let rest = answer.rest.as_ref().and_then(Pieces::take);
+    let body = match rest {
+        Some(next) => Body::new(Streamed { first: answer.body.map(bytes::Bytes::from), next, left: length }),
+        None => answer.body.map_or_else(Body::empty, Body::from),
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if let Some(media) = media {
@@ -296,6 +313,43 @@ fn answered(answer: Answer, noted: Noted) -> Response {
     }
     response.extensions_mut().insert(Noted { decision: answer.decision, ..noted });
     response
+}
+
+/// A long answer on its way out: each piece is made when the one before it was taken.
+struct Streamed {
+    first: Option<bytes::Bytes>,
+    next: NextPiece,
+    /// Bytes that are still to come, where that is known.
+    left: Option<u64>,
+}
+
+impl HttpBody for Streamed {
+    type Data = bytes::Bytes;
+    type Error = std::io::Error;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<bytes::Bytes>, std::io::Error>>> {
+        let piece = match self.first.take() {
+            Some(first) => Some(Ok(first)),
+            None => (self.next)(),
+        };
+        // An answer that breaks off is cut off, so that nobody takes it for a whole one.
+        let failed = |refused: Refused| std::io::Error::other(refused.code.text());
+        if let (Some(left), Some(Ok(piece))) = (&mut self.left, &piece) {
+            *left = left.saturating_sub(piece.len() as u64);
+        }
+        Poll::Ready(piece.map(|piece| piece.map(Frame::data).map_err(failed)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == Some(0)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
 }
 
 /// What a body is: the vault gives JSON, and where its documents are for people or for linked data, HTML, which begins with a
@@ -348,6 +402,7 @@ mod tests {
             etag: Some("7".into()),
             body: Some(b"{}".to_vec()),
             location: Some("/v1/subjects/x".into()),
+            ..Answer::default()
         };
         let response = answered(answer, Noted::default());
         assert_eq!(response.status(), problem::MADE);

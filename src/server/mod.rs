@@ -17,6 +17,7 @@ use crate::config::{Config, OidcSection};
 use crate::model::time::Clock;
 use crate::vault::Vault;
 
+mod accept;
 mod asked;
 pub mod body;
 mod correlation;
@@ -82,6 +83,7 @@ impl Bound {
             limits: limits.clone(),
             clock: self.clock,
             security_contact: self.config.server.security_contact,
+            security_policy: self.config.server.security_policy,
             log_requests: self.config.log.requests,
             writing,
         });

@@ -53,9 +53,16 @@ pub(super) async fn problem(Path(text): Path<String>, headers: HeaderMap) -> Res
     }
 }
 
-/// `GET /schemas/{kind}`: the JSON Schema of a kind of configuration.
+/// The JSON Schemas (2020-12) of what is given to people, by name.
+const GIVEN: [(&str, &str); 2] = [
+    ("subject-bundle", include_str!("../../docs/schemas/subject-bundle.json")),
+    ("consent-receipt", include_str!("../../docs/schemas/consent-receipt.json")),
+];
+
+/// `GET /schemas/{kind}`: the JSON Schema of a kind of configuration, or of something that is given to people.
 pub(super) async fn schema(Path(kind): Path<String>) -> Response {
-    match Kind::named(&kind).and_then(Kind::schema) {
+    let given = GIVEN.iter().find(|(name, _)| *name == kind).map(|(_, schema)| *schema);
+    match Kind::named(&kind).and_then(Kind::schema).or(given) {
         Some(schema) => page("/schemas/{kind}", SCHEMA, schema.to_owned()),
         None => not_found().await,
     }
@@ -66,12 +73,22 @@ pub(super) async fn security(State(edge): State<Arc<Edge>>) -> Response {
     let Some(contact) = &edge.security_contact else { return not_found().await };
     let until = edge.clock.now() + jiff::SignedDuration::from_hours(24 * DAYS);
     let until = until.strftime("%Y-%m-%dT00:00:00Z");
-    page("/.well-known/security.txt", TEXT, format!("Contact: {contact}\nExpires: {until}\nPreferred-Languages: en\n"))
+    let policy = edge.security_policy.as_ref().map_or_else(String::new, |policy| format!("Policy: {policy}\n"));
+    let text = format!("Contact: {contact}\nExpires: {until}\nPreferred-Languages: en\n{policy}");
+    page("/.well-known/security.txt", TEXT, text)
 }
 
 /// `GET /.well-known/gpc.json`: the Global Privacy Control is heeded.
 pub(super) async fn gpc() -> Response {
     page("/.well-known/gpc.json", JSON, "{\"gpc\":true,\"lastUpdate\":\"2026-11-23\"}\n".to_owned())
+}
+
+/// `GET /.well-known/jwks.json`: the public key of what is signed for partners (RFC 7517, RFC 8037).
+pub(super) async fn keys(State(edge): State<Arc<Edge>>) -> Response {
+    match edge.vault.public_keys() {
+        Ok(keys) => page("/.well-known/jwks.json", JSON, keys.to_string()),
+        Err(refused) => problem::refuse(&refused, Noted::default()),
+    }
 }
 
 /// Any other address.

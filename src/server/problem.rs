@@ -13,6 +13,7 @@ use serde::Serialize;
 use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::DecisionId;
+use crate::model::wire::AuthorityView;
 use crate::telemetry::Noted;
 use crate::vault::call::{Answer, Refused};
 use crate::vault::factors::ACR;
@@ -40,6 +41,8 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::SubjectClassMismatch
         | Code::AggregateOnly
         | Code::SecondPersonRequired
+        | Code::VerificationRequired
+        | Code::WrongCode
         | Code::SeparationOfDuties
         | Code::TrainingRequired
         | Code::ControllerUnknown
@@ -59,11 +62,13 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::ForeignAuthorityApprovalRequired
         | Code::RecipientUnknown
         | Code::OutsideEntrustment
+        | Code::OutsideCase
         | Code::IdentityToAdPartner
         | Code::NotAvailable
         | Code::OriginScope
         | Code::CombinationIdentifies
-        | Code::WrongPassphrase => StatusCode::FORBIDDEN,
+        | Code::WrongPassphrase
+        | Code::ShareRefused => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
@@ -74,8 +79,9 @@ pub const fn status(code: Code) -> StatusCode {
         | Code::LiaMissing
         | Code::PolicyConflict
         | Code::StateConflict
+        | Code::OtherCustody
         | Code::AliasAmbiguous => StatusCode::CONFLICT,
-        Code::Erased | Code::AccountClosed | Code::RetentionExpired | Code::KeyDestroyed => StatusCode::GONE,
+        Code::Erased | Code::AccountClosed | Code::RetentionExpired | Code::KeyDestroyed | Code::ResultGone => StatusCode::GONE,
         Code::Stale => StatusCode::PRECONDITION_FAILED,
         Code::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -95,7 +101,9 @@ pub const fn status(code: Code) -> StatusCode {
         Code::IfMatchRequired => StatusCode::PRECONDITION_REQUIRED,
         Code::RateLimited | Code::ReadBudgetSpent => StatusCode::TOO_MANY_REQUESTS,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
-        Code::Sealed | Code::AuditUnavailable | Code::StoreUnavailable | Code::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+        Code::CustodyUnavailable | Code::Sealed | Code::AuditUnavailable | Code::StoreUnavailable | Code::Overloaded => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         Code::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
     }
 }
@@ -142,6 +150,9 @@ pub struct Problem<'a> {
     reason: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
+    /// Where the person that it is about can complain (p48).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    authority: Option<&'a AuthorityView>,
     /// The operation that helps.
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<&'static str>,
@@ -161,6 +172,7 @@ impl<'a> Problem<'a> {
             pointer: refused.pointer.as_deref(),
             reason: refused.reason.as_deref(),
             retry_after: refused.retry_after,
+            authority: refused.authority.as_deref(),
             remedy: remedy(refused.code).map(Operation::text),
         }
     }
@@ -171,6 +183,7 @@ const fn remedy(code: Code) -> Option<Operation> {
     match code {
         Code::MixedDataIsPersonal => Some(Operation::WriteRecord),
         Code::StepUpRequired => Some(Operation::StepUp),
+        Code::VerificationRequired => Some(Operation::AdvanceRequest),
         _ => None,
     }
 }

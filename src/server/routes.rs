@@ -9,8 +9,8 @@ use http::Method;
 
 use super::edge::Edge;
 use super::handlers::{
-    audit, callers, config, consents, contracts, decisions, disclosures, erasures, keys, lookups, notices, queries, records,
-    requests, restrictions, secrets, stats, step_ups, subjects,
+    audit, callers, cases, config, consents, contracts, decisions, disclosures, erasures, incidents, keys, lookups, notices,
+    queries, records, requests, restrictions, ropa, secrets, stats, step_ups, subjects,
 };
 use super::pages;
 use crate::model::caller::Operation;
@@ -71,7 +71,11 @@ routes! {
                                                                    => RestrictSubject, restrictions::except;
     DELETE "/v1/subjects/{subject}/restrictions/{restriction}"     => LiftRestriction, restrictions::lift;
     POST   "/v1/requests"                                          => OpenRequest,     requests::open;
+    GET    "/v1/requests" ["state", "type", "due_before", "limit", "cursor"]
+                                                                   => ListRequests,    requests::list;
+    POST   "/v1/requests/{request}/transitions"                    => AdvanceRequest,  requests::advance;
     GET    "/v1/requests/{request}"                                => GetRequest,      requests::show;
+    GET    "/v1/requests/{request}/result" ["part"]                => GetRequestResult, requests::result;
     POST   "/v1/queries"                                           => QueryRecords,    queries::query;
     POST   "/v1/subjects/{subject}/secrets/{field}/verifications"  => VerifySecret,    secrets::verify;
     POST   "/v1/decisions"                                         => ExplainDecision, decisions::explain;
@@ -82,14 +86,25 @@ routes! {
     POST   "/v1/policy-versions"                                   => PublishPolicy,   config::publish;
     GET    "/v1/config/{kind}" ["limit", "cursor"]                 => ReadConfig,      config::read;
     PUT    "/v1/config/{kind}/{id}"                                => DraftConfig,     config::draft;
+    POST   "/v1/cases"                                             => OpenCase,        cases::open;
+    POST   "/v1/cases/{case}/approvals"                            => ApproveCase,     cases::decide;
+    GET    "/v1/cases/{case}"                                      => GetCase,         cases::show;
     POST   "/v1/disclosures"                                       => Disclose,        disclosures::disclose;
-    GET    "/v1/disclosures" ["subject", "partner", "updates", "limit", "cursor"]
+    GET    "/v1/disclosures" ["subject", "partner", "updates", "overdue", "limit", "cursor"]
                                                                    => ListDisclosures, disclosures::list;
     POST   "/v1/notices"                                           => SendNotice,      notices::send;
+    GET    "/v1/subjects/{subject}/notices" ["limit", "cursor"]    => GetSubject,      notices::list;
+    POST   "/v1/subjects/{subject}/notices/{notice}/bounces"       => SendNotice,      notices::bounce;
+    GET    "/v1/incidents" ["limit", "cursor"]                     => GetIncident,     incidents::list;
+    PUT    "/v1/incidents/{incident}"                              => PutIncident,     incidents::put;
+    GET    "/v1/incidents/{incident}" ["limit", "cursor"]          => GetIncident,     incidents::show;
+    POST   "/v1/incidents/{incident}/reports"                      => PutIncident,     incidents::report;
+    POST   "/v1/incidents/{incident}/letters"                      => PutIncident,     incidents::write_letters;
     POST   "/v1/keys/operations"                                   => OperateKeys,     keys::operate;
     GET    "/v1/keys" ["limit", "cursor"]                          => ListKeys,        keys::list;
     GET    "/v1/audit/events" ["from", "until", "caller", "purpose", "tag", "limit", "cursor"]
                                                                    => ListAuditEvents, audit::events;
+    GET    "/v1/ropa" ["from", "until"]                            => GetRopa,         ropa::show;
     GET    "/v1/audit/checkpoints/{size}" ["leaf", "from"]         => GetCheckpoint,   audit::checkpoint;
     PUT    "/v1/callers/{caller}"                                  => PutCaller,       callers::put;
     POST   "/v1/callers/{caller}/tokens"                           => IssueToken,      callers::issue_token;
@@ -109,6 +124,7 @@ pub(super) fn router(edge: Arc<Edge>) -> Router {
         .route("/schemas/{kind}", get(pages::schema))
         .route("/.well-known/security.txt", get(pages::security))
         .route("/.well-known/gpc.json", get(pages::gpc))
+        .route("/.well-known/jwks.json", get(pages::keys))
         .fallback(pages::not_found)
         .method_not_allowed_fallback(pages::method_not_allowed)
         .with_state(edge)

@@ -1,4 +1,4 @@
-//! The controller, the authorities that somebody can complain to, and how soon requests are answered.
+//! The controller, and the authorities that somebody can complain to.
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -17,8 +17,6 @@ pub(super) struct ContactsText {
     pub(super) controller: ControllerText,
     #[serde(default)]
     pub(super) authority: Vec<AuthorityText>,
-    #[serde(default)]
-    pub(super) sla: Vec<SlaText>,
 }
 
 /// Who answers for the data.
@@ -49,19 +47,7 @@ pub struct AuthorityText {
     pub url: String,
 }
 
-/// How soon something that a person asks for is answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SlaText {
-    /// What it is for.
-    pub id: String,
-    /// Days within which there is an answer, at most 30.
-    pub days: u16,
-    /// Days after which it raises an alarm.
-    pub alarm_days: u16,
-}
-
-/// Whether the contacts are whole: words for ids, none twice, places on the web, days that are kept.
+/// Whether the contacts are whole: words for ids, none twice, places on the web.
 pub(super) fn check(rules: &Rules, text: &ContactsText) -> Result<(), TenantError> {
     if !is_word(&text.controller.id) || [&text.controller.title, &text.controller.officer].iter().any(|line| line.is_empty()) {
         return Err(wrong(CONTACTS, "controller", "it needs an id, a title and an officer"));
@@ -76,15 +62,6 @@ pub(super) fn check(rules: &Rules, text: &ContactsText) -> Result<(), TenantErro
             return Err(wrong(CONTACTS, place, "its address is not https"));
         }
         known_areas(rules, CONTACTS, &place, &authority.areas)?;
-    }
-    for sla in &text.sla {
-        let place = format!("sla `{}`", sla.id);
-        if !is_word(&sla.id) || !ids.insert(&sla.id) {
-            return Err(wrong(CONTACTS, place, "its id is not a short word, or is used twice"));
-        }
-        if !(1..=30).contains(&sla.days) || sla.alarm_days >= sla.days {
-            return Err(wrong(CONTACTS, place, "it is not answered within 30 days, or alarms too late"));
-        }
     }
     Ok(())
 }
@@ -104,10 +81,5 @@ impl Tenant {
     pub fn authority(&self, jurisdiction: &str) -> Option<&AuthorityText> {
         let named = self.authorities().iter().filter_map(|one| Some((self.closeness(&one.areas, jurisdiction)?, one)));
         named.max_by_key(|(closeness, _)| *closeness).map(|(_, one)| one)
-    }
-
-    /// How soon requests are answered.
-    pub fn slas(&self) -> &[SlaText] {
-        &self.document().contacts.sla
     }
 }

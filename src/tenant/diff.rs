@@ -278,6 +278,7 @@ pub(super) const fn kind_name(kind: PartnerKind) -> &'static str {
     match kind {
         PartnerKind::Processor => "processor",
         PartnerKind::Affiliate => "affiliate",
+        PartnerKind::Controller => "controller of its own",
         PartnerKind::AdAnalytics => "advertising or analytics",
         PartnerKind::Authority => "public authority",
     }

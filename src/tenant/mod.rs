@@ -1,17 +1,21 @@
 //! A tenant: one controller's field catalogue, purposes, groups, retention and ages, as its published policy has them.
 //!
-//! It is read from seven TOML texts, strictly: an unknown key, an unknown category, group, class or field, or a number used
+//! It is read from TOML texts, strictly: an unknown key, an unknown category, group, class or field, or a number used
 //! twice is an error that names the place. The shipped default tenant is compiled in.
 
 mod check;
 mod contacts;
 mod diff;
 pub mod document;
+mod incidents;
 mod mask;
 pub mod measures;
 pub mod normalise;
+mod notices;
 pub mod publish;
 mod read;
+pub mod register;
+mod requests;
 mod retention;
 mod rules;
 
@@ -27,9 +31,12 @@ use crate::model::ids::TenantId;
 use crate::model::purpose::{Group, GroupSet, Purpose};
 use crate::model::wire::AgeBand;
 
-pub use contacts::{AuthorityText, ControllerText, SlaText};
+pub use contacts::{AuthorityText, ControllerText};
 pub use diff::{Changed, Diff, Widened, follows};
 use document::Document;
+pub use incidents::{ClockText, RunningClock};
+pub use notices::{FALLBACK, LetterText, WordsText, fill, own_places};
+pub use requests::{GroundText, RequestsText, SlaText};
 pub use retention::{Period, RetentionRule};
 
 /// A place in a tenant's texts that is wrong.
@@ -61,8 +68,14 @@ pub struct Sources<'a> {
     pub rules: &'a str,
     /// Regions and the ways between them, source systems, partners.
     pub transfers: &'a str,
-    /// The controller, the authorities, how soon requests are answered.
+    /// The controller and the authorities.
     pub contacts: &'a str,
+    /// How requests are answered: how soon, how surely, why not.
+    pub requests: &'a str,
+    /// The letters that are sent.
+    pub notices: &'a str,
+    /// By when an incident is reported, and to which authority.
+    pub incidents: &'a str,
 }
 
 impl Sources<'static> {
@@ -75,6 +88,9 @@ impl Sources<'static> {
         rules: include_str!("default/rules.toml"),
         transfers: include_str!("default/transfers.toml"),
         contacts: include_str!("default/contacts.toml"),
+        requests: include_str!("default/requests.toml"),
+        notices: include_str!("default/notices.toml"),
+        incidents: include_str!("default/incidents.toml"),
     };
 }
 

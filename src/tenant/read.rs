@@ -94,6 +94,8 @@ pub(super) struct FieldText {
     members: Vec<String>,
     #[serde(default)]
     masked_members: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    stale_after_days: Option<u32>,
 }
 
 /// `purposes.toml`.
@@ -292,6 +294,7 @@ fn fields(text: FieldsText) -> Result<Vec<Field>, TenantError> {
             mask: entry.mask,
             members: entry.members,
             masked_members: entry.masked_members,
+            stale_after_days: entry.stale_after_days,
         });
     }
     fields.sort_by_key(|field| field.number);

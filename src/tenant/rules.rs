@@ -5,14 +5,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
-use super::contacts;
 use super::document::Document;
+use super::incidents;
 use super::read::{is_word, wrong};
-use super::{Tenant, TenantError};
+use super::{Tenant, TenantError, contacts, notices, requests};
 use crate::model::code::Code;
 use crate::model::field::FieldSet;
 use crate::model::purpose::Purpose;
-use crate::model::rules::{Assessment, Basis, BasisRule, LegalRule, Partner, PartnerKind, SourceSystem, TransferRule};
+use crate::model::rules::{Assessment, AtEnd, Basis, BasisRule, LegalRule, Partner, PartnerKind, SourceSystem, TransferRule};
 
 const RULES: &str = "rules.toml";
 const TRANSFERS: &str = "transfers.toml";
@@ -126,6 +126,14 @@ pub(super) struct PartnerText {
     from: Date,
     #[serde(default)]
     until: Option<Date>,
+    #[serde(default)]
+    clauses: BTreeSet<String>,
+    #[serde(default)]
+    at_end: Option<AtEnd>,
+    #[serde(default)]
+    callback: Option<String>,
+    #[serde(default)]
+    acknowledges: bool,
 }
 
 macro_rules! ids {
@@ -198,6 +206,9 @@ pub(super) fn rules(tenant: &Tenant, document: &Document) -> Result<Rules, Tenan
     }
     rules.places(tenant, document.transfers.clone(), &mut ids)?;
     contacts::check(&rules, &document.contacts)?;
+    requests::check(&rules, &document.requests)?;
+    notices::check(&document.notices)?;
+    incidents::check(&rules, &document.contacts, &document.incidents)?;
     Ok(rules)
 }
 
@@ -263,6 +274,15 @@ impl Rules {
             if partner.agreement.len() != 64 || !partner.agreement.bytes().all(|byte| byte.is_ascii_hexdigit()) {
                 return Err(wrong(TRANSFERS, place, "its agreement is no SHA-256 in hex"));
             }
+            if let Some(clause) = partner.clauses.iter().find(|clause| !is_word(clause)) {
+                return Err(wrong(TRANSFERS, place, format!("`{clause}` is no short word")));
+            }
+            if partner.kind == PartnerKind::Authority && !(partner.purposes.is_empty() && partner.fields.is_empty()) {
+                return Err(wrong(TRANSFERS, place, "an authority has no purposes and no fields: it gets what a case gives it"));
+            }
+            if partner.callback.as_ref().is_some_and(|callback| !is_https(callback)) {
+                return Err(wrong(TRANSFERS, place, "its callback is no https address without user, query and fragment"));
+            }
             self.partners.push(Partner {
                 id: partner.id,
                 title: partner.title,
@@ -273,6 +293,10 @@ impl Rules {
                 agreement: partner.agreement,
                 from: partner.from,
                 until: partner.until,
+                clauses: partner.clauses,
+                at_end: partner.at_end,
+                callback: partner.callback,
+                acknowledges: partner.acknowledges,
             });
         }
         self.storage = text.storage;
@@ -460,6 +484,18 @@ impl Tenant {
 /// The country of a jurisdiction that may be a subdivision.
 pub(super) fn country(jurisdiction: &str) -> &str {
     jurisdiction.split('-').next().unwrap_or(jurisdiction)
+}
+
+/// Whether this is `https://host[:port][/path]` and nothing else, in visible ASCII.
+fn is_https(text: &str) -> bool {
+    let Some(rest) = text.strip_prefix("https://") else { return false };
+    let host = rest.split('/').next().unwrap_or_default();
+    let (name, port) = host.split_once(':').unwrap_or((host, "443"));
+    !name.is_empty()
+        && text.len() <= 500
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        && port.parse::<u16>().is_ok_and(|port| port > 0)
+        && rest.bytes().all(|byte| byte.is_ascii_graphic() && !b"@?#\\\"<>".contains(&byte))
 }
 
 fn is_code(text: &str) -> bool {

@@ -351,8 +351,14 @@ fn broken(file: &str, from: &str, to: &str) -> String {
     let (purposes, retention) = (text("purposes", shipped.purposes), text("retention", shipped.retention));
     let (rules, transfers) = (text("rules", shipped.rules), text("transfers", shipped.transfers));
     let contacts = text("contacts", shipped.contacts);
+    let requests = text("requests", shipped.requests);
+    let notices = text("notices", shipped.notices);
+    let incidents = text("incidents", shipped.incidents);
     let sources = Sources {
+        notices: &notices,
         contacts: &contacts,
+        requests: &requests,
+        incidents: &incidents,
         tenant: &tenant,
         fields: &fields,
         purposes: &purposes,
@@ -405,6 +411,22 @@ fn a_wrong_text_is_named_by_its_place() {
         ("retention", "P10Y", "PT10H", "retention.toml: group `contract`: its period is no calendar period"),
         ("retention", "P10Y", "P0D", "retention.toml: group `contract`: its period is no calendar period"),
         ("retention", "P10Y", "-P10Y", "retention.toml: group `contract`: its period is no calendar period"),
+        ("requests", "tries = 3", "tries = 0", "requests.toml: requests: its tries, minutes or days are out of bounds"),
+        ("requests", "erasure = 1\n", "", "requests.toml: levels: there is none for `erasure`"),
+        (
+            "requests",
+            "days = 30",
+            "days = 31",
+            "requests.toml: sla `requests`: it is not answered within 30 days, or put off for too long",
+        ),
+        ("requests", "[50, 80, 100]", "[50, 80]", "requests.toml: sla `requests`: its alarms do not rise to 100"),
+        ("requests", "days = 30", "days = 30\nareas = [\"DE\"]", "requests.toml: sla: none holds for every type everywhere"),
+        (
+            "requests",
+            "window_days = 90",
+            "window_days = 366",
+            "requests.toml: ground `too_many_requests`: its window is longer than what is remembered",
+        ),
     ] {
         assert_eq!(broken(file, from, to), error);
     }

@@ -10,7 +10,7 @@ use crate::audit::TrailError;
 use crate::model::caller::{Caller, Grounds};
 use crate::model::code::Code;
 use crate::model::ids::{DecisionId, SubjectId};
-use crate::model::wire::Whom;
+use crate::model::wire::{AuthorityView, Whom};
 use crate::store::StoreError;
 
 /// The circumstances of one call.
@@ -58,8 +58,44 @@ pub struct Answer {
     pub etag: Option<String>,
     /// JSON, JSON-LD (it begins with its context) or HTML; `None` where there is nothing to say (204).
     pub body: Option<Vec<u8>>,
+    /// What follows the body, a piece at a time, for answers that are too long to be held. They are kept for no repetition.
+    pub rest: Option<Pieces>,
+    /// What the body is, where it is neither JSON, JSON-LD nor HTML.
+    pub media: Option<&'static str>,
     /// The path of what was made; where nothing was, of what the call led to instead (202).
     pub location: Option<String>,
+}
+
+/// Makes the next piece of a long answer; none is the end. It runs while the answer is sent, at the pace of the peer.
+pub type NextPiece = Box<dyn FnMut() -> Option<Result<Bytes, Refused>> + Send>;
+
+/// A long answer in pieces. Whoever takes it first has it; the copies of an answer share it.
+#[derive(Clone)]
+pub struct Pieces {
+    next: Arc<parking_lot::Mutex<Option<NextPiece>>>,
+    length: Option<u64>,
+}
+
+impl Pieces {
+    /// Pieces, made one by one.
+    pub fn new(next: NextPiece) -> Self {
+        Self { next: Arc::new(parking_lot::Mutex::new(Some(next))), length: None }
+    }
+
+    /// The same, of so many bytes together with the body before them: who gets fewer knows that the answer broke off.
+    pub fn of_length(next: NextPiece, length: u64) -> Self {
+        Self { length: Some(length), ..Self::new(next) }
+    }
+
+    /// The bytes of the whole answer, where they are known.
+    pub const fn length(&self) -> Option<u64> {
+        self.length
+    }
+
+    /// What makes them; none where somebody took it before.
+    pub fn take(&self) -> Option<NextPiece> {
+        self.next.lock().take()
+    }
 }
 
 /// A call that was refused or failed. It holds names and ids, never a value.
@@ -72,18 +108,20 @@ pub struct Refused {
     /// The guard that refused.
     pub guard: Option<&'static str>,
     /// The purpose that was asked for.
-    pub purpose: Option<String>,
+    pub purpose: Option<Box<str>>,
     /// Where in the body, as a JSON pointer (RFC 6901) of names.
     pub pointer: Option<String>,
     /// Seconds after which another try makes sense.
     pub retry_after: Option<u32>,
     /// What is wrong with a policy, in words and in the names that its author gave.
-    pub reason: Option<String>,
+    pub reason: Option<Box<str>>,
+    /// Where the person that it is about can complain.
+    pub authority: Option<Box<AuthorityView>>,
 }
 
 impl From<Code> for Refused {
     fn from(code: Code) -> Self {
-        Self { code, decision: None, guard: None, purpose: None, pointer: None, retry_after: None, reason: None }
+        Self { code, decision: None, guard: None, purpose: None, pointer: None, retry_after: None, reason: None, authority: None }
     }
 }
 
@@ -117,6 +155,10 @@ impl From<KeysError> for Refused {
         match error {
             KeysError::Destroyed => Code::KeyDestroyed.into(),
             KeysError::WrongPassphrase => Code::WrongPassphrase.into(),
+            KeysError::WrongPin => Self { reason: Some("the token refuses the PIN".into()), ..Code::WrongPassphrase.into() },
+            KeysError::Share(fault) => Self { reason: Some(fault.word().into()), ..Code::ShareRefused.into() },
+            KeysError::OtherCustody(provider) => Self { reason: Some(provider.word().into()), ..Code::OtherCustody.into() },
+            KeysError::Token(step) => Self { reason: Some(step.into()), ..Code::CustodyUnavailable.into() },
             other => {
                 tracing::error!(error = %other, "a key or a row did not open");
                 Code::Internal.into()

@@ -110,6 +110,7 @@ impl Vault {
             etag: Some(etag(row.version)),
             body: Some(view(id, &row)?),
             location: made.then(|| format!("/v1/callers/{id}")),
+            ..Answer::default()
         };
         let mut change = Change::noting(entry);
         change.rows.push(caller_row(core, id, &row, stored.map_or(Expect::Fresh, Expect::Is))?);
@@ -240,6 +241,7 @@ impl Vault {
             let outcome = Outcome::Refused { guard: Some("G0".into()), code: Code::Unauthenticated };
             let event = opened.core.event("authenticate", outcome, Note::None)?;
             let decision = event.decision;
+            opened.core.signs.failed(opened.core.clock.now());
             let _ticket = opened.core.trail.append(&[event])?;
             Ok(Refused { decision: Some(decision), guard: Some("G0"), ..Code::Unauthenticated.into() })
         };

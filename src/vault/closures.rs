@@ -15,28 +15,16 @@ use super::committer::{Change, Committer, Expect, RowChange};
 use super::core::{Core, Person};
 use super::erasure::What;
 use super::erasure::by_vault::{self, Due};
-use super::requests::{self, FULFILLED, IN_PROGRESS};
+use super::requests::{self, IN_PROGRESS};
+use super::rows::RequestRow;
 
-/// Requests looked at together.
-const PAGE: usize = 256;
-
-/// Finishes every closure whose grace is over, and says how many.
-pub(crate) async fn due(core: &Core, committer: &Committer) -> Result<usize, Refused> {
-    let mut after: Option<Vec<u8>> = None;
-    let mut finished = 0;
-    loop {
-        let page = core.store.scan(b"q", after.as_deref(), PAGE)?;
-        let Some((last, _)) = page.last() else { return Ok(finished) };
-        after = Some(last.clone());
-        for (key, _) in page {
-            let Some(RowKey::Request(id)) = RowKey::parse(&key) else { return Err(Code::StoreUnavailable.into()) };
-            match finish(core, committer, id).await {
-                Ok(true) => finished += 1,
-                Ok(false) => {}
-                // One that cannot be finished now does not stop the others.
-                Err(refused) => tracing::warn!(code = refused.code.text(), "a closed account waits for its erasure"),
-            }
-        }
+/// What is due at once is done at once; should it fail, the clock comes back to it.
+pub(crate) async fn finish_at_once(core: &Core, committer: &Committer, id: RequestId, row: &RequestRow) {
+    if row.closes_at.is_none_or(|at| at > core.clock.now().as_microsecond()) {
+        return;
+    }
+    if let Err(refused) = finish(core, committer, id).await {
+        tracing::warn!(code = refused.code.text(), "a closed account's data could not be destroyed yet");
     }
 }
 
@@ -44,7 +32,7 @@ pub(crate) async fn due(core: &Core, committer: &Committer) -> Result<usize, Ref
 pub(crate) async fn finish(core: &Core, committer: &Committer, id: RequestId) -> Result<bool, Refused> {
     let Some((_, row)) = requests::load(core, id)? else { return Ok(false) };
     let now = core.clock.now();
-    if row.status != IN_PROGRESS || row.closes_at.is_none_or(|at| at > now.as_microsecond()) {
+    if row.state()? != IN_PROGRESS || row.closes_at.is_none_or(|at| at > now.as_microsecond()) {
         return Ok(false);
     }
     let Some((tenant, subject, _)) = requests::whose(&row) else { return Ok(false) };
@@ -61,7 +49,7 @@ pub(crate) async fn finish(core: &Core, committer: &Committer, id: RequestId) ->
     // With the whole person the request was closed in the same act.
     if !whole {
         let Some((stored, mut row)) = requests::load(core, id)? else { return Ok(true) };
-        row.status = FULFILLED;
+        row.step("fulfil", now)?;
         row.erasure = Some(*erasure.bytes());
         let mut change = Change::noting(core.event("closeAccount", Outcome::Done, Note::None)?);
         let value = Some(requests::seal(core, id, &row)?);

@@ -71,10 +71,15 @@ pub(crate) struct Change {
 /// A change and who waits for it.
 pub(crate) type Waiting = (Change, oneshot::Sender<Result<(), Refused>>);
 
+/// Work on the committer's thread, while no transition is open.
+pub(crate) type Job = Box<dyn FnOnce(&Core) + Send>;
+
 pub(crate) enum Work {
     /// Changes, and the runtime that their callers wait in.
     Changes(Vec<Waiting>, Option<Handle>),
     Shred(Box<Shredding>),
+    /// Something that has to be alone with the keys.
+    Run(Job),
     Stop,
 }
 
@@ -127,6 +132,11 @@ impl Committer {
         self.sender.send(Work::Shred(Box::new(shredding))).map_err(|_| Code::Sealed.into())
     }
 
+    /// Hands in work that has to be alone with the keys; it answers through its own channel.
+    pub(crate) fn run(&self, job: Job) -> Result<(), Refused> {
+        self.sender.send(Work::Run(job)).map_err(|_| Code::Sealed.into())
+    }
+
     /// Finishes what was handed in, then ends the thread.
     pub(crate) fn stop(&self) {
         let _ = self.sender.send(Work::Stop);
@@ -141,6 +151,7 @@ fn run(core: &Core, receiver: &Receiver<Work>) {
         let mut changes = Vec::new();
         let mut runtime = None;
         let mut shreddings = Vec::new();
+        let mut jobs = Vec::new();
         let mut stop = false;
         let mut next = Some(first);
         while let Some(work) = next {
@@ -150,6 +161,7 @@ fn run(core: &Core, receiver: &Receiver<Work>) {
                     runtime = runtime.or(from);
                 }
                 Work::Shred(shredding) => shreddings.push(*shredding),
+                Work::Run(job) => jobs.push(job),
                 Work::Stop => stop = true,
             }
             next = if changes.len() < MOST && !stop { receiver.try_recv().ok() } else { None };
@@ -160,6 +172,7 @@ fn run(core: &Core, receiver: &Receiver<Work>) {
         if !shreddings.is_empty() {
             sealing::shred_all(core, shreddings);
         }
+        jobs.into_iter().for_each(|job| job(core));
         if stop {
             return;
         }

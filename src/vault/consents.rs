@@ -14,6 +14,7 @@ use crate::model::ids::{CallerId, ConsentId, SubjectId};
 use crate::model::purpose::{Group, Purpose};
 use crate::model::rules::Basis;
 use crate::model::standing::{Consent, ConsentState, Extension, RestrictionKind, Standing};
+use crate::model::states::CONSENT;
 use crate::model::wire::{ConsentView, ConsentWord, Page, RecordConsent};
 use crate::store::layout::{RowKey, prefix};
 use crate::tenant::Tenant;
@@ -49,7 +50,7 @@ impl Vault {
         let core = &opened.core;
         let held = match idempotency::begin(core, &self.0.in_flight, call, Operation::RecordConsent)?.first() {
             Ok(held) => held,
-            Err(answer) => return Ok(answer),
+            Err(answer) => return Ok(*answer),
         };
         for _ in 0..TRIES {
             let (change, answer) = prepare(core, call, id, &body, held.as_ref())?;
@@ -108,13 +109,15 @@ pub(crate) struct Event {
     pub(crate) notice: Option<NoticeRow>,
     pub(crate) evidence: Option<String>,
     pub(crate) extend_until: Option<i64>,
+    /// The categories that it is about; those of the purpose as it is, unless told.
+    pub(crate) categories: Option<Vec<String>>,
 }
 
 impl Event {
     /// One that says nothing but a new state.
     pub(crate) fn bare(purpose: &str, kind: &str, state: ConsentState) -> Self {
         let (purpose, kind) = (purpose.to_owned(), kind.to_owned());
-        Self { purpose, kind, state, until: None, notice: None, evidence: None, extend_until: None }
+        Self { purpose, kind, state, until: None, notice: None, evidence: None, extend_until: None, categories: None }
     }
 }
 
@@ -144,6 +147,7 @@ fn prepare(
         etag: None,
         body: Some(serde_json::to_vec(&view(&person, row, true)).map_err(|_| Code::Internal)?),
         location: Some(receipt_address(id, ConsentId::from_bytes(row.event.id))),
+        ..Answer::default()
     };
     if let Some(held) = held {
         change.rows.push(held.keep(core, &Owner::Subject(id.bytes(), &person.keys), &answer)?);
@@ -206,6 +210,7 @@ fn checked(core: &Core, tenant: &Tenant, person: &Person, body: &RecordConsent) 
         notice,
         evidence: body.evidence.clone(),
         extend_until: body.extend_retention_until.map(Timestamp::as_microsecond),
+        categories: None,
     })
 }
 
@@ -216,7 +221,7 @@ fn shown(person: &Person, tenant: &Tenant) -> bool {
     created.chain(later).any(|version| version == tenant.version())
 }
 
-/// A kind in its one form: `separate:partner:{id}:{purpose}` is the same as without the purpose.
+/// A kind in its one form: `separate:partner:{id}` is the same as with the event's purpose behind it (p36).
 fn kind(tenant: &Tenant, purpose: &Purpose, text: &str) -> Result<String, Refused> {
     let parts: Vec<&str> = text.split(':').collect();
     let known = |partner: &str| match tenant.partner(partner) {
@@ -225,10 +230,8 @@ fn kind(tenant: &Tenant, purpose: &Purpose, text: &str) -> Result<String, Refuse
     };
     match parts[..] {
         ["general" | "separate"] => Ok(text.to_owned()),
-        ["separate", "partner", partner] => known(partner).map(|()| text.to_owned()),
-        ["separate", "partner", partner, own] if own == purpose.id => {
-            known(partner).map(|()| format!("separate:partner:{partner}"))
-        }
+        ["separate", "partner", partner] => known(partner).map(|()| format!("{text}:{}", purpose.id)),
+        ["separate", "partner", partner, own] if own == purpose.id => known(partner).map(|()| text.to_owned()),
         ["explicit", "partner", partner, field] => {
             known(partner)?;
             tenant.field(field).map_err(|code| Refused::at(code, "/kind"))?;
@@ -265,7 +268,7 @@ pub(crate) fn add(
             at: now.as_microsecond(),
             until: event.until,
             policy_version: tenant.version().to_owned(),
-            categories: purpose.categories.iter().cloned().collect(),
+            categories: event.categories.unwrap_or_else(|| purpose.categories.iter().cloned().collect()),
             destroy_at: None,
         };
         rows.push(ConsentRow {
@@ -284,6 +287,10 @@ pub(crate) fn add(
     amend(core, person, change, |subject| {
         for row in &mut rows {
             let SubjectRow { jurisdiction, class, standing, .. } = subject;
+            let before = standing.consent(&row.event.purpose, &row.event.kind).map_or("none", |before| before.state.word());
+            if CONSENT.next(before, row.event.state.action()).is_none() {
+                return Err(Code::StateConflict.into());
+            }
             if let Some(group) = apply(standing, jurisdiction, class, tenant, row, now) {
                 opened.push(group);
                 preferences::consented(&mut subject.standing, tenant, &row.event.purpose, now);
@@ -325,6 +332,13 @@ fn apply(
     let group = tenant.purpose(&row.event.purpose)?.group;
     let before = standing.consents.iter().position(|own| own.purpose == row.event.purpose && own.kind == row.event.kind);
     let before = before.map(|place| standing.consents.swap_remove(place));
+    if let Some(before) =
+        before.as_ref().filter(|_| row.event.state == ConsentState::Requested && !row.event.categories.is_empty())
+    {
+        // Asked for more than was given: what was given stays, for what it was given.
+        standing.consents.push(before.clone());
+        return None;
+    }
     standing.consents.push(row.event.clone());
     let group = group?;
     let by_consent = |extension: &Extension| extension.group == group.number() && extension.ground == BY_CONSENT;
@@ -338,7 +352,8 @@ fn apply(
             return Some(group);
         }
         ConsentState::Withdrawn | ConsentState::Refused => {
-            let ended = before.is_some_and(|before| before.state == ConsentState::Given || before.destroy_at.is_some());
+            let stood = |state| matches!(state, ConsentState::Given | ConsentState::Requested);
+            let ended = before.is_some_and(|before| stood(before.state) || before.destroy_at.is_some());
             standing.extensions.retain(|extension| !by_consent(extension));
             let own = ["general", "separate"].contains(&row.event.kind.as_str());
             if own && ended && !is_needed(standing, tenant, jurisdiction, class, group, now) {
@@ -367,7 +382,8 @@ pub(crate) fn is_needed(
     let mut bases = purposes.filter_map(|purpose| Some((purpose, tenant.basis(purpose, jurisdiction, class)?)));
     bases.any(|(purpose, rule)| match rule.basis {
         Basis::Consent => {
-            newest(standing, tenant, purpose, &rule.consent).is_some_and(|own| own.state(now) == ConsentState::Given)
+            let waits = |state| matches!(state, ConsentState::Given | ConsentState::Requested);
+            newest(standing, tenant, purpose, &rule.consent).is_some_and(|own| waits(own.state(now)))
         }
         Basis::Contract => standing.contracts.iter().any(|contract| contract.is_active(now)),
         Basis::Account => standing.closed_at.is_none(),
@@ -381,7 +397,7 @@ pub(crate) fn is_needed(
 
 /// The newest event that a purpose goes by, as G7 does: its own, else that of the nearest purpose that it is a part of. Where a
 /// general consent is enough, a separate one is too.
-fn newest<'a>(standing: &'a Standing, tenant: &Tenant, purpose: &Purpose, kind: &str) -> Option<&'a Consent> {
+pub(crate) fn newest<'a>(standing: &'a Standing, tenant: &Tenant, purpose: &Purpose, kind: &str) -> Option<&'a Consent> {
     let mut own = purpose;
     loop {
         let separate = standing.consent(&own.id, "separate");

@@ -78,6 +78,7 @@ impl Vault {
             etag: Some(etag(version + 1)),
             body: Some(serde_json::to_vec(&body).map_err(|_| Code::Internal)?),
             location: None,
+            ..Answer::default()
         };
         let expect = old.map_or(Expect::Absent, Expect::Is);
         let mut change = Change { entries: vec![entry], ..Change::default() };

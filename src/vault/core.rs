@@ -10,21 +10,25 @@ use quick_cache::sync::Cache;
 
 use crate::audit::{Entry, Mode, Note, Outcome, Receipt, Trail};
 use crate::auth::Registry;
+use crate::backup::Backups;
 use crate::model::caller::{Caller, Operation};
 use crate::model::code::Code;
 use crate::model::ids::{CallerId, DecisionId, RecordId, SubjectId, TenantId};
 use crate::model::standing::Standing;
 use crate::model::time::Clock;
+use crate::model::wire::AuthorityView;
 use crate::policy::{self, Allowed, Ask, Denied, Facts, SubjectFacts, SubjectState};
+use crate::post::Post;
 use crate::store::layout::{RecordRow, RowKey};
 use crate::store::{OnFatal, Store, StoreError};
 use crate::tenant::Tenant;
 
 use super::budget::{Attempts, Budget};
+use super::bundles::Downloads;
 use super::call::{Call, Refused};
-use super::disclosures;
 use super::rows::{LabelRow, SubjectRow, unpack};
 use super::tenants::Tenants;
+use super::{disclosures, incidents, requests};
 
 /// What stands as the policy version of entries that no tenant's policy decided.
 pub(crate) const OWN: &str = "vault";
@@ -35,7 +39,7 @@ pub(crate) struct Core {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) hierarchy: Arc<Hierarchy>,
     pub(crate) gate: Gate,
-    pub(crate) trail: Trail,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) reads: Mode,
     pub(crate) registry: Registry,
     pub(crate) tenants: Arc<Tenants>,
@@ -54,6 +58,22 @@ pub(crate) struct Core {
     pub(crate) secrets_tried: Attempts<Id>,
     /// How long a step up counts.
     pub(crate) step_up: jiff::SignedDuration,
+    /// Whom the last incidents concern that somebody looked at.
+    pub(crate) incidents: incidents::Kept,
+    /// Signs that something is wrong, until somebody looks at them.
+    pub(crate) signs: incidents::Signs,
+    /// What takes letters and messages out.
+    pub(crate) post: Arc<Post>,
+    /// One round over the outbox at a time: two would send the same message twice.
+    pub(crate) delivering: tokio::sync::Mutex<()>,
+    /// The way to the backup target, where one is configured.
+    pub(crate) backups: Option<Arc<Backups>>,
+    /// Time between two backups that the vault makes by itself.
+    pub(crate) backup_every: Option<std::time::Duration>,
+    /// Bundles whose data is being taken.
+    pub(crate) downloads: Downloads,
+    /// Days that a bundle waits for its person.
+    pub(crate) bundle_days: u32,
     /// Ends the process.
     pub(crate) on_fatal: OnFatal,
 }
@@ -224,7 +244,8 @@ impl People {
         as_of >= destroyed.floor && destroyed.last.get(subject).is_none_or(|last| *last <= as_of)
     }
 
-    fn count(&self) -> u64 {
+    /// How many transitions destroyed something so far: what keys are current is said as of this.
+    pub(crate) fn count(&self) -> u64 {
         self.destroyed.lock().count
     }
 }
@@ -309,6 +330,7 @@ impl Core {
             own: call.caller.subject.is_some_and(is_theirs) || is_partners,
             key_groups: person.alive(),
             dead_groups: person.dead(),
+            request: requests::serves(self, tenant, call, person),
             ..self.facts(tenant)
         }
     }
@@ -347,7 +369,10 @@ impl Core {
             now: self.clock.now(),
             grounds: &call.grounds,
         };
-        policy::decide(&ask, facts).map_err(|denied| self.deny(call, operation, &denied, tag))
+        policy::decide(&ask, facts).map_err(|denied| {
+            let authority = authority(call, facts, &denied);
+            Refused { authority, ..self.deny(call, operation, &denied, tag) }
+        })
     }
 
     /// Notes a refusal and turns it into an answer. A trail that cannot be written is the stronger refusal.
@@ -377,7 +402,7 @@ impl Core {
             Err(refused) => return refused,
         };
         entry.tag = tag;
-        let purpose = entry.purpose.clone();
+        let purpose = entry.purpose.clone().map(String::into_boxed_str);
         let decision = entry.decision;
         match self.trail.append(&[entry]) {
             Ok(_) => Refused { decision: Some(decision), guard: shown, purpose, ..code.into() },
@@ -443,6 +468,15 @@ impl Admitted<'_> {
     pub(crate) fn permit_whole(&self, subject: SubjectId, group: Group) -> Permit {
         self.gate.permit(*subject.bytes(), group, None, *self.decision.bytes())
     }
+}
+
+/// Where the person can complain about a refusal. Only to whom the first guards let know of the person: who may see the person may see
+/// their jurisdiction, and the authority says no more.
+fn authority(call: &Call, facts: &Facts<'_>, denied: &Denied) -> Option<Box<AuthorityView>> {
+    let about = facts.subject.filter(|about| about.tenant == call.caller.tenant && about.state != SubjectState::Erased)?;
+    let knows = !["G0", "G1"].contains(&denied.guard) && denied.code != Code::NotFound && call.caller.partner.is_none();
+    let authority = facts.tenant.authority(about.jurisdiction).filter(|_| knows)?;
+    Some(Box::new(requests::authority_view(authority)))
 }
 
 /// A fresh decision id.

@@ -1,30 +1,36 @@
 //! disclose and listDisclosures: what went to whom. The ledger is written by the vault itself, durably, before a byte leaves.
 //!
-//! A partner that reads for itself is written down in the same way. When a record is corrected, each partner that got one of
-//! its fields finds an update in its inbox (GDPR Art. 19); it names fields and holds no value.
+//! A partner that reads for itself is written down in the same way. What becomes of the data later, past recipients are told by
+//! [`super::callbacks`]; what went out on a case the person hears of too, at the latest when it is no secret any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use keys::SubjectKeys;
 use serde_json::value::RawValue;
 
 use crate::audit::{Note, Outcome};
 use crate::model::caller::{Operation, Role};
+use crate::model::case::CaseKind;
 use crate::model::code::Code;
 use crate::model::field::FieldSet;
-use crate::model::ids::{DecisionId, DisclosureId, PseudonymId, SubjectId};
+use crate::model::ids::{CaseId, DecisionId, DeliveryId, DisclosureId, SubjectId};
 use crate::model::rules::{Partner, PartnerKind};
-use crate::model::wire::{Disclose, DisclosedView, DisclosureView, Page, UpdateEvent, UpdateView, Whom};
-use crate::policy::Facts;
+use crate::model::states::DELIVERY;
+use crate::model::wire::{Disclose, DisclosedView, DisclosureKind, DisclosureView, OverdueView, Page, PurgedView, Whom};
+use crate::policy::{Facts, SubjectFacts};
 use crate::store::layout::{RowKey, prefix};
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
+use super::callbacks::{self, Event, pseudonym};
+use super::cases::{self, Approved};
 use super::committer::{Change, Expect, RowChange};
-use super::core::{Core, Person, first16, fresh, key_group};
+use super::core::{Core, Person, fresh, key_group};
 use super::idempotency::{self, Begun, Held, Owner};
 use super::lifecycle::{Opened, Vault};
+use super::outbox::{self, Delivery, To, Went};
 use super::reading::{closed, examine, records_of};
 use super::records::{context, known_numbers, wraps_of};
 use super::rows::{DisclosureRow, UpdateRow, pack, time, unpack};
@@ -39,9 +45,6 @@ const LARGEST_PAGE: usize = 500;
 /// Rows that one page looks at before it hands back a cursor.
 const MOST_LOOKED_AT: usize = 2_000;
 
-/// What is signed in front of an update, so that it is nothing else that the vault signs.
-const UPDATE: &[u8] = b"oubliette-update/v1\n";
-
 /// What of the ledger is asked for.
 #[derive(Default)]
 pub struct DisclosureQuery {
@@ -49,8 +52,10 @@ pub struct DisclosureQuery {
     pub subject: Option<Whom>,
     /// To this partner.
     pub partner: Option<String>,
-    /// The corrections that past recipients are to hear of, in place of the disclosures.
+    /// What past recipients are to hear of, in place of the disclosures.
     pub updates: bool,
+    /// What partners should have acknowledged by now, in place of the disclosures.
+    pub overdue: bool,
     /// Page.
     pub page: Page,
 }
@@ -75,8 +80,8 @@ impl Vault {
         Err(opened.core.refuse(call, Operation::Disclose, Code::Overloaded, None))
     }
 
-    /// listDisclosures: the ledger, or the corrections that past recipients are to hear of. A person sees their own, a partner
-    /// what went to it, by its own name for the person.
+    /// listDisclosures: the ledger; or what past recipients are to hear of; or what they should have acknowledged and did not. A person
+    /// sees their own, a partner what went to it, by its own name for the person.
     pub async fn disclosures(&self, call: &Call, query: DisclosureQuery) -> Result<Answer, Refused> {
         let operation = Operation::ListDisclosures;
         let opened = self.opened()?;
@@ -110,13 +115,21 @@ impl Vault {
         }
         let facts = Facts { own: facts.own || call.caller.partner.is_some(), ..facts };
         let allowed = core.decide(call, operation, &facts, tag)?;
-        let prefix = match (query.updates, whom) {
-            (false, None) => prefix::DISCLOSURES.to_vec(),
-            (true, None) => prefix::UPDATES.to_vec(),
-            (false, Some(subject)) => prefix::disclosures(&subject),
-            (true, Some(subject)) => prefix::updates(&subject),
+        // What is overdue is between the controller and its partners, whoever the persons are.
+        if query.overdue && (query.updates || whom.is_some()) {
+            return Err(core.refuse(call, operation, Code::MalformedRequest, tag));
+        }
+        let prefixes = match (query.updates, whom) {
+            _ if query.overdue => vec![prefix::DELIVERIES.to_vec()],
+            (false, None) => vec![prefix::DISCLOSURES.to_vec()],
+            // Of those who were erased nothing is left but the message itself.
+            (true, None) => vec![prefix::UPDATES.to_vec(), prefix::DELIVERIES.to_vec()],
+            (false, Some(subject)) => vec![prefix::disclosures(&subject)],
+            (true, Some(subject)) => vec![prefix::updates(&subject)],
         };
-        let bound = [b"cursor-disclosures", prefix.as_slice(), call.caller.id.bytes()].concat();
+        let what = [u8::from(query.overdue), u8::from(query.updates)];
+        let subject = whom.map_or([0; 16], |subject| *subject.bytes());
+        let bound = [b"cursor-disclosures".as_slice(), &what, &subject, call.caller.id.bytes()].concat();
         let mut after = match &query.page.cursor {
             Some(cursor) => {
                 let sealed = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Code::BadCursor)?;
@@ -129,26 +142,50 @@ impl Vault {
         let admitted = core.admit(&allowed, entry).await?;
 
         let limit = query.page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
-        let (mut items, mut looked_at, mut more) = (Vec::new(), 0, true);
+        let (mut items, mut looked_at, mut fetched) = (Vec::new(), 0, Vec::new());
         let sees = Sees::of(call);
-        while more && items.len() < limit && looked_at < MOST_LOOKED_AT {
-            let page = core.store.scan(&prefix, after.as_deref(), limit)?;
-            more = page.len() == limit;
+        // The prefix that the cursor stands in, and those behind it.
+        let begun = prefixes.iter().position(|prefix| after.as_ref().is_some_and(|after| after.starts_with(prefix)));
+        let mut prefixes = prefixes[begun.unwrap_or_default()..].iter();
+        let mut current = prefixes.next();
+        let mut from = after.clone();
+        while let Some(prefix) = current
+            && items.len() < limit
+            && looked_at < MOST_LOOKED_AT
+        {
+            let page = core.store.scan(prefix, from.as_deref(), limit)?;
+            let ended = page.len() < limit;
+            let mut whole = true;
             for (key, value) in page {
                 if items.len() == limit {
-                    more = true;
+                    whole = false;
                     break;
                 }
                 looked_at += 1;
-                items.extend(item(core, &tenant, &key, &value, partner.as_deref(), sees)?);
+                if query.overdue {
+                    items.extend(overdue(core, &tenant, &key, &value, partner.as_deref())?);
+                } else if let Some(RowKey::Delivery(id)) = RowKey::parse(&key) {
+                    items.extend(purged(core, &tenant, (id, &key, &value), partner.as_deref(), call, &mut fetched)?);
+                } else {
+                    items.extend(item(core, &tenant, &key, &value, partner.as_deref(), sees)?);
+                }
+                from = Some(key.clone());
                 after = Some(key);
             }
+            if ended && whole {
+                (current, from) = (prefixes.next(), None);
+            }
         }
-        let next_cursor = match after.filter(|_| more) {
+        opened.committer.commit_many(fetched).await;
+        let next_cursor = match after.filter(|_| current.is_some()) {
             Some(last) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&bound, &last)?)),
             None => None,
         };
-        let name = if query.updates { "updates" } else { "disclosures" };
+        let name = match () {
+            () if query.overdue => "overdue",
+            () if query.updates => "updates",
+            () => "disclosures",
+        };
         let body = serde_json::json!({name: items, "next_cursor": next_cursor});
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
@@ -164,7 +201,17 @@ async fn disclose_once(opened: &Opened, call: &Call, body: &Disclose, held: Opti
     let recipient = tenant.partner(&body.recipient);
     let asked = known_numbers(&tenant, body.fields.iter());
     let about = person.facts(&tenant, core.clock.now());
-    let facts = Facts { fields: &asked, recipient, ..core.facts_about(&tenant, call, &person, &about) };
+    let (case, protection) = on_cases(core, &tenant, call, &person, &about, body)?;
+    let (case_facts, protection_facts) = (case.as_ref().map(|(_, case)| case.facts()), protection.as_ref().map(Approved::facts));
+    let protecting = case_facts.filter(|_| body.kind == DisclosureKind::ChildProtection).or(protection_facts);
+    let facts = Facts {
+        fields: &asked,
+        recipient,
+        disclosed_on: body.kind.case(),
+        case: case_facts.as_ref(),
+        protection: protecting.as_ref(),
+        ..core.facts_about(&tenant, call, &person, &about)
+    };
     let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
     let Some(recipient) = recipient else {
         let refused = core.refuse(call, operation, Code::RecipientUnknown, Some(person.tag));
@@ -172,6 +219,10 @@ async fn disclose_once(opened: &Opened, call: &Call, body: &Disclose, held: Opti
     };
     if asked.len() != body.fields.len() {
         return Err(core.refuse(call, operation, Code::FieldNotInCatalogue, Some(person.tag)));
+    }
+    if body.case.is_some() != body.kind.case().is_some() {
+        let refused = core.refuse(call, operation, Code::InvalidBody, Some(person.tag));
+        return Err(Refused { pointer: Some("/case".into()), ..refused });
     }
     let purpose = allowed.purpose().ok_or(Code::Internal)?;
 
@@ -183,7 +234,7 @@ async fn disclose_once(opened: &Opened, call: &Call, body: &Disclose, held: Opti
     for one in newest {
         match examine(&allowed, one) {
             Ok(Some((group, fields))) => {
-                let fields: FieldSet = fields.into_iter().collect::<FieldSet>().and(&recipient.fields).without(&released);
+                let fields: FieldSet = fields.into_iter().collect::<FieldSet>().without(&released);
                 fields.iter().for_each(|number| released.insert(number));
                 if !fields.is_empty() {
                     found.push((one, group, fields.iter().collect::<Vec<u16>>()));
@@ -220,16 +271,22 @@ async fn disclose_once(opened: &Opened, call: &Call, body: &Disclose, held: Opti
             values.insert(&field.name, RawValue::from_string(text.to_owned()).map_err(|_| Code::Internal)?);
         }
     }
-    let (id, ledger) = written(core, call, &person, recipient, &purpose.id, &released, admitted.decision)?;
+    let noted = (admitted.decision, case.as_ref());
+    let (id, ledger) = written(core, call, &person, recipient, &purpose.id, &released, noted)?;
     let answered = |fields| {
         let (recipient, purpose) = (recipient.id.clone(), purpose.id.clone());
-        let view = DisclosedView { id, pseudonym: pseudonym(&person, &recipient), recipient, purpose, fields };
+        let pseudonym = pseudonym(&person.keys, &person.row.tenant, &recipient);
+        let view = DisclosedView { id, pseudonym, recipient, purpose, case: body.case, fields };
         let body = serde_json::to_vec(&view).map_err(|_| Code::Internal)?;
         Ok::<_, Refused>(Answer { decision: Some(admitted.decision), made: true, body: Some(body), ..Answer::default() })
     };
     let answer = answered(values)?;
-    let mut change = noting(core, &person)?;
+    let mut change = noting(core, &person, admitted.decision)?;
     change.rows.push(ledger);
+    if let Some((_, case)) = &case {
+        case.count(core, &mut change)?;
+        case.tell(core, &tenant, &person, recipient, &mut change)?;
+    }
     if let Some(held) = held {
         // The values are kept nowhere but in their record: a repetition is told which disclosure it was, and not what went out. What
         // was deleted or held since would come out of a kept answer.
@@ -238,6 +295,25 @@ async fn disclose_once(opened: &Opened, call: &Call, body: &Disclose, held: Opti
     }
     opened.committer.commit(change).await?;
     Ok(answer)
+}
+
+/// Two kinds of cases: the one of a disclosure, and the one of a child's protection.
+type Cases = (Option<(CaseKind, Approved)>, Option<Approved>);
+
+/// The case that a disclosure is made on, and the one that protects the child whose data it is.
+fn on_cases(
+    core: &Core,
+    tenant: &Tenant,
+    call: &Call,
+    person: &Person,
+    about: &SubjectFacts<'_>,
+    body: &Disclose,
+) -> Result<Cases, Refused> {
+    let case = match body.case.zip(body.kind.case()) {
+        Some((id, kind)) => cases::approved(core, tenant, person, id, kind)?.map(|case| (kind, case)),
+        None => None,
+    };
+    Ok((case, cases::protection(core, tenant, call, person, about)?))
 }
 
 /// Writes down that a partner read for itself, before it gets an answer; `None` for every other caller.
@@ -253,60 +329,32 @@ pub(crate) async fn note_read(
     let partner = tenant.partner(own).ok_or(Code::NotAvailable)?;
     let core = &opened.core;
     let purpose = call.purpose.as_deref().unwrap_or_default();
-    let (id, ledger) = written(core, call, person, partner, purpose, fields, decision)?;
-    let mut change = noting(core, person)?;
+    let (id, ledger) = written(core, call, person, partner, purpose, fields, (decision, None))?;
+    let mut change = noting(core, person, decision)?;
     change.rows.push(ledger);
     opened.committer.commit(change).await?;
     Ok(Some(id))
 }
 
-/// Whether a partner may ask about this person at all: something of them went to it before. Advertising and analytics get
-/// what is disclosed to them and ask for nothing.
+/// Whether a partner may ask about this person at all: something of them went to it before. Advertising and analytics, and
+/// authorities, get what is disclosed to them and ask for nothing.
 pub(crate) fn is_known_to(core: &Core, tenant: &Tenant, person: &Person, partner: &str) -> bool {
-    let asks = tenant.partner(partner).is_some_and(|partner| partner.kind != PartnerKind::AdAnalytics);
-    let known = || ledger(core, person).map(|rows| rows.iter().any(|(_, row)| row.recipient == partner));
+    let told = [PartnerKind::AdAnalytics, PartnerKind::Authority];
+    let asks = tenant.partner(partner).is_some_and(|partner| !told.contains(&partner.kind));
+    let known = || ledger(core, &person.id, &person.keys).map(|rows| rows.iter().any(|(_, row)| row.recipient == partner));
     asks && known().unwrap_or_else(|refused| {
         tracing::error!(code = refused.code.text(), "the ledger of a person could not be read");
         false
     })
 }
 
-/// The rows that tell past recipients of these fields that they changed.
-pub(crate) fn updates(core: &Core, person: &Person, changed: &[u16]) -> Result<Vec<RowChange>, Refused> {
-    let mut told: BTreeMap<String, (DisclosureId, FieldSet)> = BTreeMap::new();
-    let changed: FieldSet = changed.iter().copied().collect();
-    for (id, row) in ledger(core, person)? {
-        let fields = row.fields.iter().copied().collect::<FieldSet>().and(&changed);
-        if !fields.is_empty() {
-            let (last, all) = told.entry(row.recipient).or_insert((id, FieldSet::EMPTY));
-            *last = id;
-            fields.iter().for_each(|number| all.insert(number));
-        }
-    }
-    let mut rows = Vec::with_capacity(told.len());
-    for (recipient, (disclosure, fields)) in told {
-        let row = UpdateRow {
-            recipient,
-            disclosure: *disclosure.bytes(),
-            fields: fields.iter().collect(),
-            at: core.clock.now().as_microsecond(),
-        };
-        let key = RowKey::Update(person.id, fresh()?).bytes();
-        let value = Some(person.keys.seal_row(&key, &pack(&row)?)?);
-        rows.push(RowChange { key, expect: Expect::Fresh, value });
-    }
-    Ok(rows)
-}
-
-/// The name by which one partner knows a person: two partners cannot join theirs, and it dies with the person's keys.
-pub(crate) fn pseudonym(person: &Person, partner: &str) -> PseudonymId {
-    let digest = person.keys.keyed_digest("pseudonym", &[&person.row.tenant, partner.as_bytes()]);
-    PseudonymId::from_bytes(first16(&digest))
-}
-
 /// Every disclosure of a person, in the order of their ids.
-fn ledger(core: &Core, person: &Person) -> Result<Vec<(DisclosureId, DisclosureRow)>, Refused> {
-    let prefix = prefix::disclosures(&person.id);
+pub(crate) fn ledger(
+    core: &Core,
+    subject: &SubjectId,
+    keys: &SubjectKeys,
+) -> Result<Vec<(DisclosureId, DisclosureRow)>, Refused> {
+    let prefix = prefix::disclosures(subject);
     let (mut all, mut after) = (Vec::new(), None::<Vec<u8>>);
     loop {
         let page = core.store.scan(&prefix, after.as_deref(), PAGE)?;
@@ -314,14 +362,35 @@ fn ledger(core: &Core, person: &Person) -> Result<Vec<(DisclosureId, DisclosureR
         after = Some(last.clone());
         for (key, value) in &page {
             let Some(RowKey::Disclosure(_, id)) = RowKey::parse(key) else { return Err(Code::StoreUnavailable.into()) };
-            all.push((id, unpack(person.keys.open_row(key, value)?.bytes())?));
+            all.push((id, unpack(keys.open_row(key, value)?.bytes())?));
         }
     }
 }
 
-fn noting(core: &Core, person: &Person) -> Result<Change, Refused> {
+/// The decisions of disclosures that the person may not hear of yet.
+pub(crate) fn secrets(core: &Core, person: &Person) -> Result<HashSet<DecisionId>, Refused> {
+    let all = ledger(core, &person.id, &person.keys)?;
+    let secret = all.into_iter().filter(|(_, row)| is_secret(core, row));
+    Ok(secret.map(|(_, row)| DecisionId::from_bytes(row.decision)).collect())
+}
+
+/// How something was disclosed: under the agreement, by the partner's own reading, or on a kind of case.
+pub(crate) fn kind_of(row: &DisclosureRow) -> &'static str {
+    match row.case_kind.and_then(|place| CaseKind::ALL.get(usize::from(place))) {
+        Some(kind) => kind.text(),
+        None if row.read => "partner-read",
+        None => "partner",
+    }
+}
+
+/// Whether the person may not hear of a disclosure yet.
+pub(crate) fn is_secret(core: &Core, row: &DisclosureRow) -> bool {
+    row.secret_until.is_some_and(|until| core.clock.now().as_microsecond() < until)
+}
+
+fn noting(core: &Core, person: &Person, decision: DecisionId) -> Result<Change, Refused> {
     let mut entry = core.event("keepDisclosure", Outcome::Done, Note::None)?;
-    entry.tag = Some(person.tag);
+    (entry.tag, entry.decision) = (Some(person.tag), decision);
     let mut change = Change::noting(entry);
     change.guard(person);
     Ok(change)
@@ -334,7 +403,7 @@ fn written(
     partner: &Partner,
     purpose: &str,
     fields: &FieldSet,
-    decision: DecisionId,
+    (decision, case): (DecisionId, Option<&(CaseKind, Approved)>),
 ) -> Result<(DisclosureId, RowChange), Refused> {
     let id = DisclosureId::from_bytes(fresh()?);
     let row = DisclosureRow {
@@ -347,6 +416,9 @@ fn written(
         caller: *call.caller.id.bytes(),
         decision: *decision.bytes(),
         read: call.caller.partner.is_some(),
+        case: case.map(|(_, case)| *case.id().bytes()),
+        case_kind: case.and_then(|(kind, _)| CaseKind::ALL.iter().position(|own| own == kind)).map(|place| place as u8),
+        secret_until: case.and_then(|(_, case)| case.secret_until(core.clock.now())),
     };
     let key = RowKey::Disclosure(person.id, id).bytes();
     let value = Some(person.keys.seal_row(&key, &pack(&row)?)?);
@@ -354,8 +426,9 @@ fn written(
 }
 
 /// By which name a caller sees the person of a disclosure.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Sees {
+    Themselves,
     Subject,
     Pseudonym,
     Tag,
@@ -366,7 +439,8 @@ impl Sees {
         let caller = &call.caller;
         match () {
             () if caller.partner.is_some() => Self::Pseudonym,
-            () if caller.subject.is_some() || caller.roles.contains(&Role::PrivacyOfficer) => Self::Subject,
+            () if caller.subject.is_some() => Self::Themselves,
+            () if caller.roles.contains(&Role::PrivacyOfficer) => Self::Subject,
             () => Self::Tag,
         }
     }
@@ -389,16 +463,17 @@ fn item(
         Some(RowKey::Disclosure(subject, id)) => {
             let Some(person) = of(subject)? else { return Ok(None) };
             let row: DisclosureRow = unpack(person.keys.open_row(key, value)?.bytes())?;
-            if !wanted(&row.recipient) {
+            if !wanted(&row.recipient) || sees == Sees::Themselves && is_secret(core, &row) {
                 return Ok(None);
             }
             let view = DisclosureView {
                 id,
-                subject: matches!(sees, Sees::Subject).then_some(subject),
+                subject: matches!(sees, Sees::Subject | Sees::Themselves).then_some(subject),
                 subject_tag: matches!(sees, Sees::Tag).then(|| hex(&person.tag)),
-                pseudonym: pseudonym(&person, &row.recipient),
+                pseudonym: pseudonym(&person.keys, &person.row.tenant, &row.recipient),
                 fields: names(&row.fields),
-                kind: if row.read { "partner-read" } else { "partner" },
+                kind: kind_of(&row),
+                case: row.case.map(CaseId::from_bytes),
                 recipient: row.recipient,
                 purpose: row.purpose,
                 region: row.region,
@@ -407,27 +482,80 @@ fn item(
             };
             serde_json::to_value(view)
         }
-        Some(RowKey::Update(subject, _)) => {
+        Some(RowKey::Update(subject, id)) => {
             let Some(person) = of(subject)? else { return Ok(None) };
             let row: UpdateRow = unpack(person.keys.open_row(key, value)?.bytes())?;
             if !wanted(&row.recipient) {
                 return Ok(None);
             }
-            let event = UpdateEvent {
-                r#type: "update",
-                disclosure: DisclosureId::from_bytes(row.disclosure),
-                pseudonym: pseudonym(&person, &row.recipient),
-                fields: names(&row.fields),
-                recipient: row.recipient,
-                at: time(row.at),
-            };
-            let text = serde_json_canonicalizer::to_vec(&event).map_err(|_| Code::Internal)?;
-            let signature = BASE64_STANDARD.encode(core.hierarchy.sign(&[UPDATE, &text].concat()));
-            serde_json::to_value(UpdateView { event, signature })
+            serde_json::to_value(callbacks::update(core, tenant, &person.keys, DeliveryId::from_bytes(id), row)?)
         }
         _ => return Err(Code::StoreUnavailable.into()),
     };
     value.map(Some).map_err(|_| Code::Internal.into())
+}
+
+/// The message of an erasure, for the partner that it is for. Who fetches it with its own credentials has been told.
+fn purged(
+    core: &Core,
+    tenant: &Tenant,
+    (id, key, value): (DeliveryId, &[u8], &[u8]),
+    partner: Option<&str>,
+    call: &Call,
+    fetched: &mut Vec<Change>,
+) -> Result<Option<serde_json::Value>, Refused> {
+    let Some((recipient, mut delivery)) = to_partner(core, tenant, key, value, partner)? else { return Ok(None) };
+    let Some(token) = delivery.body.clone().filter(|_| delivery.template == Event::Erasure.text()) else { return Ok(None) };
+    let view = PurgedView { r#type: Event::Erasure.text(), recipient, token, at: time(delivery.made_at) };
+    if call.caller.partner.is_some() && DELIVERY.state(delivery.state) == Some("waiting") {
+        delivery.went(core, Went::Acknowledged)?;
+        let mut change = Change::noting(core.event("deliver", Outcome::Done, Note::None)?);
+        change.rows.push(outbox::changed(core, id, value.to_vec(), Some(&delivery))?);
+        fetched.push(change);
+    }
+    serde_json::to_value(view).map(Some).map_err(|_| Code::Internal.into())
+}
+
+/// A message that its partner should have acknowledged by now.
+fn overdue(
+    core: &Core,
+    tenant: &Tenant,
+    key: &[u8],
+    value: &[u8],
+    partner: Option<&str>,
+) -> Result<Option<serde_json::Value>, Refused> {
+    let Some(RowKey::Delivery(id)) = RowKey::parse(key) else { return Err(Code::StoreUnavailable.into()) };
+    let Some((recipient, delivery)) = to_partner(core, tenant, key, value, partner)? else { return Ok(None) };
+    if !callbacks::is_overdue(&delivery, tenant.partner(&recipient), core.clock.now()) {
+        return Ok(None);
+    }
+    let view = OverdueView {
+        id,
+        recipient,
+        event: delivery.template.clone(),
+        state: DELIVERY.state(delivery.state).ok_or(Code::Internal)?,
+        tries: delivery.tries,
+        made_at: time(delivery.made_at),
+        due_at: delivery.due_at.map(time),
+    };
+    serde_json::to_value(view).map(Some).map_err(|_| Code::Internal.into())
+}
+
+/// A message of the controller's to a partner, to this one where one is named.
+fn to_partner(
+    core: &Core,
+    tenant: &Tenant,
+    key: &[u8],
+    value: &[u8],
+    partner: Option<&str>,
+) -> Result<Option<(String, Delivery)>, Refused> {
+    let delivery: Delivery = unpack(core.hierarchy.open_row(key, value)?.bytes())?;
+    let own = delivery.tenant() == tenant.id();
+    let recipient = match &delivery.to {
+        To::Partner(recipient) if own && partner.is_none_or(|partner| partner == recipient) => recipient.clone(),
+        _ => return Ok(None),
+    };
+    Ok(Some((recipient, delivery)))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -17,6 +17,7 @@ use super::call::{Answer, Call, Refused};
 use super::lifecycle::Vault;
 use super::reading::records_of;
 use super::records::record_facts;
+use super::requests;
 
 impl Vault {
     /// explainDecision: every guard with its result. Whoever may only explain their own decisions names nobody else.
@@ -105,6 +106,7 @@ impl Vault {
             fields: &fields,
             key_groups: person.as_ref().map(|person| person.alive()).unwrap_or_default(),
             dead_groups: person.as_ref().map(|person| person.dead()).unwrap_or_default(),
+            request: person.as_ref().is_some_and(|person| requests::serves(core, &tenant, call, person)),
             ..core.facts(&tenant)
         };
         let ask = Ask {

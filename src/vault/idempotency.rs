@@ -47,11 +47,11 @@ pub(crate) enum Begun<'a> {
 
 impl<'a> Begun<'a> {
     /// What the first call holds while it runs; as an error the answer that a repetition gets.
-    pub(crate) fn first(self) -> Result<Option<Held<'a>>, Answer> {
+    pub(crate) fn first(self) -> Result<Option<Held<'a>>, Box<Answer>> {
         match self {
             Self::Plain => Ok(None),
             Self::First(held) => Ok(Some(held)),
-            Self::Again(answer) => Err(answer),
+            Self::Again(answer) => Err(Box::new(answer)),
         }
     }
 }
@@ -156,6 +156,7 @@ pub(crate) fn begin_item<'a>(
         etag: first.etag,
         body: first.body,
         location: first.location,
+        ..Answer::default()
     }))
 }
 

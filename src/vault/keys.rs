@@ -5,12 +5,13 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::wire::{OperateKeys, Page};
 
+use super::backups;
 use super::call::{Answer, Call, Refused};
 use super::erasure::sealing::{Shredding, Target};
 use super::lifecycle::Vault;
 
 impl Vault {
-    /// operateKeys: a new epoch, or sealing. Unsealing needs no token, since a sealed vault knows none: the edge asks for
+    /// operateKeys: a new epoch, a backup, or sealing. Unsealing needs no token, since a sealed vault knows none: the edge asks for
     /// it with the passphrase alone.
     pub async fn operate_keys(&self, call: &Call, body: OperateKeys) -> Result<Answer, Refused> {
         let operation = Operation::OperateKeys;
@@ -28,6 +29,9 @@ impl Vault {
                 let body = format!("{{\"operation\":\"rotate-epoch\",\"epoch\":{}}}", core.hierarchy.epoch());
                 Ok(Answer { decision: Some(decision), body: Some(body.into_bytes()), ..Answer::default() })
             }
+            OperateKeys::RotateRoot { passphrase, new_passphrase } => {
+                self.rotate_root(call, &opened, entry, (passphrase, new_passphrase)).await
+            }
             OperateKeys::Seal {} => {
                 let ticket = core.trail.append(&[entry])?;
                 let _receipt = core.trail.durable(ticket).await?;
@@ -38,6 +42,15 @@ impl Vault {
                     body: Some(b"{\"operation\":\"seal\",\"state\":\"sealed\"}".to_vec()),
                     ..Answer::default()
                 })
+            }
+            OperateKeys::Backup { full } => {
+                let ticket = core.trail.append(&[entry])?;
+                let _receipt = core.trail.durable(ticket).await?;
+                let made = backups::asked(core, full).await?;
+                let state = if made.is_some() { "done" } else { "running" };
+                let body = serde_json::json!({"operation": "backup", "state": state, "backup": made});
+                let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
+                Ok(Answer { decision: Some(decision), body: Some(body), ..Answer::default() })
             }
             // It is open already: there is nothing to do, and the passphrase is not tried.
             OperateKeys::Unseal { .. } => Err(core.refuse(call, operation, Code::StateConflict, None)),
@@ -58,9 +71,10 @@ impl Vault {
         let hex: String = public[..8].iter().map(|byte| format!("{byte:02x}")).collect();
         let now = core.clock.now();
         let since = *core.epoch_since.read();
-        let list = serde_json::json!({
+        let root = self.root_file()?;
+        let mut list = serde_json::json!({
             "keys": [
-                {"id": "root", "kind": "root", "state": "active", "provider": "passphrase-file", "algorithm": "AES-256-GCM, Argon2id"},
+                {"id": "root", "kind": "root", "state": "active", "provider": root.provider().word(), "algorithm": "AES-256-GCM"},
                 {"id": format!("epoch-{}", core.hierarchy.epoch()), "kind": "epoch", "state": "active", "epoch": core.hierarchy.epoch(),
                  "active_since": since.to_string(), "age_seconds": now.duration_since(since).as_secs(),
                  "destroy_assurance": core.hierarchy.assurance().word()},
@@ -71,6 +85,10 @@ impl Vault {
             ],
             "next_cursor": null,
         });
+        if let Some((threshold, shares)) = root.shares() {
+            list["keys"][0]["threshold"] = threshold.into();
+            list["keys"][0]["shares"] = shares.into();
+        }
         let body = serde_json::to_vec(&list).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }

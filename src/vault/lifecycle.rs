@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use ::keys::root::Custody;
 use ::keys::secret::SecretString;
 use ::keys::{Hierarchy, Id, Keyring};
 use parking_lot::{Mutex, RwLock};
@@ -15,22 +16,31 @@ use parking_lot::{Mutex, RwLock};
 use crate::audit::note::VerifyingKey;
 use crate::audit::{Entry, Findings, Mode, Outcome, Trail, TrailError, row_hash};
 use crate::auth::Registry;
+use crate::backup;
 use crate::model::code::Code;
 use crate::model::ids::{DecisionId, TenantId, VaultId};
 use crate::model::time::Clock;
+use crate::post::{self, Post};
 use crate::store::layout::{CommitMark, FORMAT, Meta, RowKey};
 use crate::store::sled::{Settings, SledStore};
 use crate::store::{Batch, OnFatal, Store, StoreError};
 use crate::tenant::Tenant;
 
+use super::backups::{self, Keeper};
 use super::budget::{Attempts, Budget};
+use super::bundles::Downloads;
 use super::call::Refused;
 use super::committer::Committer;
 use super::core::{Core, People, TreeRows};
+use super::custody::{CustodySettings, Given};
 use super::housekeeping::Housekeeping;
+use super::outbox::Outbox;
 use super::sweeper::Sweeper;
 use super::tenants::Tenants;
 use super::{factors, secrets};
+
+/// What a restore writes into, beside `data`, until it is done.
+pub(super) const RESTORING: &str = "data.restoring";
 
 /// Interior nodes of the key trees that are kept open in memory, about 5 KB each.
 const NODES: usize = 8_192;
@@ -52,8 +62,18 @@ pub struct VaultConfig {
     pub people_per_hour: usize,
     /// Seconds that a step up counts.
     pub step_up_seconds: u32,
+    /// Days that the bundle of a request waits for its person.
+    pub bundle_days: u32,
     /// How often the vault sweeps by itself; never unless told.
     pub sweep_every: Option<Duration>,
+    /// How often the vault sends by itself what waits in the outbox; never unless told.
+    pub deliver_every: Option<Duration>,
+    /// How letters and messages leave.
+    pub post: post::Settings,
+    /// How the holders of the root key are reached.
+    pub custody: CustodySettings,
+    /// Where backups go and when; nowhere unless told.
+    pub backup: Option<backup::Settings>,
     /// Called when nothing may be written any more (a failed sync): ends the process.
     pub on_fatal: OnFatal,
 }
@@ -67,9 +87,14 @@ impl VaultConfig {
             cache_bytes: 64 << 20,
             cache_subjects: 65_536,
             second_person_for_callers: true,
+            bundle_days: 14,
             sweep_every: None,
+            deliver_every: None,
+            post: post::Settings::default(),
+            backup: None,
             people_per_hour: 10_000,
             step_up_seconds: 300,
+            custody: CustodySettings::default(),
             on_fatal: Arc::new(|step| {
                 tracing::error!(step, "nothing can be kept any more: the process ends");
                 std::process::exit(70);
@@ -89,7 +114,7 @@ impl VaultConfig {
         self.dir.join("keys/keyring")
     }
 
-    fn root(&self) -> PathBuf {
+    pub(super) fn root(&self) -> PathBuf {
         self.dir.join("keys/root")
     }
 }
@@ -131,6 +156,12 @@ pub enum OpenError {
         "an earlier init did not finish here, or keys/root was lost: put keys/root back, or remove keys/ and data/ to begin anew"
     )]
     HalfMade,
+    /// A restore did not finish.
+    #[error("a restore did not finish here: the vault opens once `oubliette backup restore` has come to its end")]
+    Restoring,
+    /// The keys are here and the data is not.
+    #[error("there are keys in this directory and no data: restore a backup first")]
+    NoData,
     /// The built-in tenant.
     #[error("the tenant's configuration: {0}")]
     Tenant(String),
@@ -142,6 +173,9 @@ pub enum UnsealError {
     /// The passphrase is not the one.
     #[error("the passphrase does not open the root key")]
     WrongPassphrase,
+    /// The PIN is not the token's.
+    #[error("the token that holds the root key refuses the PIN")]
+    WrongPin,
     /// Too many tries.
     #[error("too many wrong passphrases; try again in {0} s")]
     TooSoon(u32),
@@ -162,14 +196,15 @@ pub(crate) struct Inner {
     pub(crate) tenants: Arc<Tenants>,
     opened: RwLock<Option<Arc<Opened>>>,
     /// One sealing or unsealing at a time, and how many wrong passphrases in a row.
-    turn: tokio::sync::Mutex<WrongTries>,
+    pub(super) turn: tokio::sync::Mutex<WrongTries>,
     pub(crate) in_flight: Mutex<HashSet<Id>>,
 }
 
 #[derive(Default)]
-struct WrongTries {
+pub(super) struct WrongTries {
     count: u32,
     until: Option<jiff::Timestamp>,
+    pub(super) given: Given,
 }
 
 /// An unsealed vault.
@@ -178,11 +213,19 @@ pub(crate) struct Opened {
     pub(crate) committer: Arc<Committer>,
     housekeeping: Housekeeping,
     sweeper: Sweeper,
+    outbox: Outbox,
+    backup: Keeper,
 }
 
 impl Vault {
-    /// Makes a new vault in `config.dir` and leaves it sealed. The passphrase opens it from then on.
-    pub fn create(config: &VaultConfig, clock: &Clock, passphrase: &SecretString) -> Result<(), OpenError> {
+    /// Makes a new vault in `config.dir` and leaves it sealed: see [`Vault::create_as`].
+    pub fn create(config: &VaultConfig, clock: &Clock, holder: &dyn Custody) -> Result<(), OpenError> {
+        let vault = ::keys::random::bytes::<16>()?;
+        Self::create_as(config, clock, vault, holder)
+    }
+
+    /// Makes a new vault with this random id in `config.dir` and leaves it sealed. Whoever holds the root key opens it from then on.
+    pub fn create_as(config: &VaultConfig, clock: &Clock, vault: Id, holder: &dyn Custody) -> Result<(), OpenError> {
         if config.root().exists() {
             return Err(OpenError::Exists);
         }
@@ -192,14 +235,16 @@ impl Vault {
             return Err(OpenError::HalfMade);
         }
         private_dir(&config.dir.join("keys")).map_err(|e| OpenError::File("keys/", e))?;
-        private_dir(&config.dir.join("data")).map_err(|e| OpenError::File("data/", e))?;
-        let vault: Id = ::keys::random::bytes::<16>()?;
-        let store = open_store(config)?;
-        // The root file is written last, so that a half-made vault is made again rather than opened.
+        // The root file gets its name last, so that a half-made vault is made again rather than opened.
         let staged = config.dir.join("keys/root.new");
         let _ = fs::remove_file(&staged);
+        let root = ::keys::root::create(&staged, holder, vault).inspect_err(|_| {
+            // A token that refuses leaves nothing behind, so that the same can be tried again.
+            let _ = fs::remove_dir(config.dir.join("keys"));
+        })?;
+        private_dir(&config.dir.join("data")).map_err(|e| OpenError::File("data/", e))?;
+        let store = open_store(config)?;
         let _ = fs::remove_file(config.keyring());
-        let root = ::keys::root::create(&staged, passphrase, vault)?;
         let keyring = Keyring::create(&config.keyring(), vault)?;
         let (hierarchy, _gate, writes) = Hierarchy::create(vault, root, keyring)?;
         let hierarchy = Arc::new(hierarchy);
@@ -240,6 +285,12 @@ impl Vault {
         if !config.root().exists() {
             return Err(OpenError::NoVault);
         }
+        if config.dir.join(RESTORING).exists() {
+            return Err(OpenError::Restoring);
+        }
+        if !config.db().exists() {
+            return Err(OpenError::NoData);
+        }
         let vault = ::keys::root::vault(&config.root())?;
         let store = open_store(config)?;
         if store.row(&RowKey::Meta(Meta::Vault).bytes())?.as_deref() != Some(&vault[..]) {
@@ -267,36 +318,64 @@ impl Vault {
         }))
     }
 
-    /// Opens the keys with the passphrase, finishes what a stopped process left half done, and begins to serve.
-    pub async fn unseal(&self, passphrase: &SecretString) -> Result<(), UnsealError> {
+    /// Opens the keys with the passphrase, or with the PIN of the token that holds the root key: see [`Vault::unseal_with`].
+    pub async fn unseal(&self, secret: &SecretString) -> Result<(), UnsealError> {
         let mut tries = self.0.turn.lock().await;
         if self.0.opened.read().is_some() {
             return Ok(());
         }
-        let now = self.0.clock.now();
-        if let Some(until) = tries.until.filter(|until| *until > now) {
-            return Err(UnsealError::TooSoon(until.duration_since(now).as_secs().clamp(1, 3_600) as u32));
+        self.too_soon(&tries)?;
+        match self.holder(secret) {
+            Ok(holder) => self.unseal_in_turn(&mut tries, holder).await,
+            Err(error) => Err(self.counted(&mut tries, error.into())),
         }
+    }
+
+    /// Opens the keys with whoever holds the root key, finishes what a stopped process left half done, and begins to serve.
+    pub async fn unseal_with(&self, holder: Arc<dyn Custody>) -> Result<(), UnsealError> {
+        let mut tries = self.0.turn.lock().await;
+        if self.0.opened.read().is_some() {
+            return Ok(());
+        }
+        self.too_soon(&tries)?;
+        self.unseal_in_turn(&mut tries, holder).await
+    }
+
+    fn too_soon(&self, tries: &WrongTries) -> Result<(), UnsealError> {
+        let now = self.0.clock.now();
+        match tries.until.filter(|until| *until > now) {
+            Some(until) => Err(UnsealError::TooSoon(until.duration_since(now).as_secs().clamp(1, 3_600) as u32)),
+            None => Ok(()),
+        }
+    }
+
+    async fn unseal_in_turn(&self, tries: &mut WrongTries, holder: Arc<dyn Custody>) -> Result<(), UnsealError> {
         let inner = self.0.clone();
-        let passphrase = passphrase.clone();
-        let opened = tokio::task::spawn_blocking(move || inner.open_keys(&passphrase)).await;
+        let opened = tokio::task::spawn_blocking(move || inner.open_keys(holder.as_ref())).await;
         match opened {
             Ok(Ok(opened)) => {
                 *tries = WrongTries::default();
                 *self.0.opened.write() = Some(Arc::new(opened));
                 Ok(())
             }
-            Ok(Err(OpenError::Keys(::keys::KeysError::WrongPassphrase))) => {
-                tries.count += 1;
-                if tries.count >= 3 {
-                    let wait = Duration::from_secs(1 << (tries.count - 3).min(8));
-                    tries.until = now.checked_add(wait).ok();
-                }
-                Err(UnsealError::WrongPassphrase)
-            }
-            Ok(Err(error)) => Err(error.into()),
+            Ok(Err(error)) => Err(self.counted(tries, error)),
             Err(_) => Err(OpenError::File("unsealing", io::Error::other("the task ended early")).into()),
         }
+    }
+
+    /// Wrong passphrases and PINs are answered ever more slowly.
+    fn counted(&self, tries: &mut WrongTries, error: OpenError) -> UnsealError {
+        let error = match error {
+            OpenError::Keys(::keys::KeysError::WrongPassphrase) => UnsealError::WrongPassphrase,
+            OpenError::Keys(::keys::KeysError::WrongPin) => UnsealError::WrongPin,
+            other => return other.into(),
+        };
+        tries.count += 1;
+        if tries.count >= 3 {
+            let wait = Duration::from_secs(1 << (tries.count - 3).min(8));
+            tries.until = self.0.clock.now().checked_add(wait).ok();
+        }
+        error
     }
 
     /// Finishes what is under way, then empties every key from memory.
@@ -348,9 +427,9 @@ impl Vault {
 }
 
 impl Inner {
-    fn open_keys(&self, passphrase: &SecretString) -> Result<Opened, OpenError> {
+    fn open_keys(&self, holder: &dyn Custody) -> Result<Opened, OpenError> {
         let vault = *self.id.bytes();
-        let root = ::keys::root::open(&self.config.root(), passphrase)?;
+        let root = ::keys::root::open(&self.config.root(), holder)?;
         let keyring = Keyring::open(&self.config.keyring())?;
         let (hierarchy, gate) = Hierarchy::open(vault, root, keyring, &TreeRows(self.store.as_ref()))?;
         let hierarchy = Arc::new(hierarchy.with_cache(self.config.cache_subjects, NODES));
@@ -360,9 +439,20 @@ impl Inner {
         let epoch_since = self.store.row(&RowKey::Meta(Meta::EpochOpened).bytes())?;
         let epoch_since = epoch_since.and_then(|bytes| bytes.try_into().ok()).map(i64::from_be_bytes);
         let epoch_since = epoch_since.map_or(self.clock.now(), super::rows::time);
+        let trail = Arc::new(trail);
+        let backups = self.config.backup.as_ref().map(|settings| {
+            backups::attach(
+                settings,
+                &self.config.dir,
+                self.store.clone(),
+                &hierarchy,
+                trail.clone(),
+                (&origin, self.clock.clone()),
+            )
+        });
         let core = Core {
             vault,
-            store: self.store.clone(),
+            store: backups.as_ref().map_or_else(|| self.store.clone(), |backups| backups.store()),
             hierarchy,
             gate,
             trail,
@@ -378,6 +468,14 @@ impl Inner {
             codes_tried: Attempts::new(factors::TRIES, factors::WINDOW),
             secrets_tried: Attempts::new(secrets::TRIES, secrets::WINDOW),
             step_up: jiff::SignedDuration::from_secs(i64::from(self.config.step_up_seconds)),
+            incidents: super::incidents::Kept::default(),
+            signs: super::incidents::Signs::default(),
+            post: Arc::new(Post::new(self.config.post.clone())),
+            delivering: tokio::sync::Mutex::default(),
+            backup_every: self.config.backup.as_ref().and_then(|settings| settings.every),
+            backups,
+            downloads: Downloads::default(),
+            bundle_days: self.config.bundle_days,
             on_fatal: self.config.on_fatal.clone(),
         };
         super::recovery::run(&core, mark.entries, &findings)?;
@@ -385,25 +483,33 @@ impl Inner {
         let core = Arc::new(core);
         let committer = Committer::start(core.clone()).map_err(|e| OpenError::File("the committer thread", e))?;
         let committer = Arc::new(committer);
+        super::requests::clocks::at_start(&core, &committer);
         let housekeeping = Housekeeping::start(core.clone(), committer.clone());
         let housekeeping = housekeeping.map_err(|e| OpenError::File("the housekeeping thread", e))?;
         let sweeper = Sweeper::start(core.clone(), committer.clone(), self.config.sweep_every);
         let sweeper = sweeper.map_err(|e| OpenError::File("the sweeper thread", e))?;
-        Ok(Opened { core, committer, housekeeping, sweeper })
+        let outbox = Outbox::start(core.clone(), committer.clone(), self.config.deliver_every);
+        let outbox = outbox.map_err(|e| OpenError::File("the outbox thread", e))?;
+        let backup = Keeper::start(core.clone()).map_err(|e| OpenError::File("the backup thread", e))?;
+        Ok(Opened { core, committer, housekeeping, sweeper, outbox, backup })
     }
 }
 
 impl Opened {
     fn finish(&self) {
         self.sweeper.stop();
+        self.outbox.stop();
         self.housekeeping.stop();
+        self.backup.stop(&self.core);
         self.committer.stop();
         self.core.trail.close();
+        // With every entry durable: a vault that stops in order leaves nothing out of its target.
+        backups::last_look(&self.core);
         super::housekeeping::tell_keyring(&self.core, 0);
     }
 }
 
-fn origin(vault: Id) -> String {
+pub(crate) fn origin(vault: Id) -> String {
     format!("oubliette.local/{}", VaultId::from_bytes(vault))
 }
 
@@ -425,12 +531,12 @@ fn default_tenant(vault: Id) -> TenantId {
 }
 
 /// A directory for its owner alone.
-fn private_dir(path: &Path) -> io::Result<()> {
+pub(super) fn private_dir(path: &Path) -> io::Result<()> {
     use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     fs::File::open(path)?.sync_all()
 }

@@ -10,6 +10,7 @@ use crate::audit::Outcome;
 use crate::model::caller::{CallerKind, Operation, Role};
 use crate::model::code::Code;
 use crate::model::ids::{CallerId, ProposalId, TenantId};
+use crate::model::states::POLICY;
 use crate::model::wire::{PolicyAsked, PublishPolicy};
 use crate::policy::roles::{self, Cell};
 use crate::store::layout::{PolicyPart, RowKey, prefix};
@@ -23,7 +24,11 @@ use super::config::{Draft, drafts};
 use super::core::{Core, fresh};
 use super::idempotency::{self, Begun, Owner};
 use super::lifecycle::Vault;
+use super::publications;
 use super::rows::{pack, time, unpack};
+
+/// The state of [`POLICY`] that a proposal which waits is in.
+const PROPOSED: &str = "proposed";
 
 /// Plain bytes in one piece of a long row.
 const PIECE: usize = 5_800;
@@ -187,7 +192,7 @@ fn propose(core: &Core, call: &Call, tenant: &Tenant) -> Result<Prepared, Refuse
     let version = next_name(core, tenant)?;
     let conflict = |error: TenantError| {
         let pointer = error.entry().map(|(kind, id)| pointer(kind.text(), id));
-        Refused { pointer, reason: Some(format!("{}: {}", error.place, error.problem)), ..refuse(error.code) }
+        Refused { pointer, reason: Some(format!("{}: {}", error.place, error.problem).into()), ..refuse(error.code) }
     };
     let next = Tenant::of(tenant.id(), document.named(&version)).map_err(conflict)?;
     follows(tenant, &next).map_err(conflict)?;
@@ -227,6 +232,7 @@ fn approve(core: &Core, call: &Call, tenant: &Tenant, id: ProposalId) -> Result<
         return Err(refuse(Code::RoleForbidden));
     }
     let Some(row) = open_proposal(core, tenant.id(), id)? else { return Err(refuse(Code::NotFound)) };
+    let state = POLICY.next(PROPOSED, "approve").ok_or(Code::Internal)?;
     // Another person than the proposer, and a person: two tokens are quickly had by one program.
     if row.by == *call.caller.id.bytes() || call.caller.kind != CallerKind::Person {
         return Err(refuse(Code::SecondPersonRequired));
@@ -247,7 +253,7 @@ fn approve(core: &Core, call: &Call, tenant: &Tenant, id: ProposalId) -> Result<
         decision: Some(entry.decision),
         made: true,
         body: Some(json_bytes(&json!({
-            "version": row.version, "state": "published", "proposal": id, "replaces": row.base, "published_at": now,
+            "version": row.version, "state": state, "proposal": id, "replaces": row.base, "published_at": now,
             "sha256": hex(&sha256), "material": diff.material, "changes": diff.changes, "widens": diff.widens,
             "reconsent": diff.reconsent,
         }))?),
@@ -281,6 +287,9 @@ fn approve(core: &Core, call: &Call, tenant: &Tenant, id: ProposalId) -> Result<
         sha256,
     };
     change.rows.extend(version_rows(core, tenant.id(), &version, &row.document)?);
+    if diff.material {
+        change.rows.push(publications::begin(core, tenant.id(), version_name(number), &version.version, now, &diff)?);
+    }
     change.rows.extend(replaced(core, tenant.id(), PolicyPart::Proposal, [0; 16], None)?);
     // A draft that was changed since stays for the next proposal.
     for draft in &row.drafts {
@@ -297,7 +306,8 @@ fn reject(core: &Core, call: &Call, tenant: &Tenant, id: ProposalId) -> Result<P
         return Err(core.refuse(call, operation, Code::NotFound, None));
     };
     let entry = core.entry(call, operation, Outcome::Allowed)?;
-    let body = json_bytes(&json!({"proposal": id, "version": row.version, "state": "rejected"}))?;
+    let state = POLICY.next(PROPOSED, "reject").ok_or(Code::Internal)?;
+    let body = json_bytes(&json!({"proposal": id, "version": row.version, "state": state}))?;
     let answer = Answer { decision: Some(entry.decision), body: Some(body), ..Answer::default() };
     let mut change = Change::noting(entry);
     change.rows = replaced(core, tenant.id(), PolicyPart::Proposal, [0; 16], None)?;
@@ -350,8 +360,21 @@ fn named(core: &Core, tenant: &Arc<Tenant>, name: &str) -> Result<(Option<Versio
     if tenant.version() == name { Ok((None, tenant.clone())) } else { Err(Code::NotFound.into()) }
 }
 
+/// Whether a version of that name is or was in force.
+pub(crate) fn was_published(core: &Core, tenant: &Tenant, name: &str) -> Result<bool, Refused> {
+    if tenant.version() == name {
+        return Ok(true);
+    }
+    for number in numbers(core, tenant.id())? {
+        if header(core, tenant.id(), number)?.version == name {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// What a person may do, out of the same table that the first guard asks.
-fn rights() -> Vec<Right> {
+pub(crate) fn rights() -> Vec<Right> {
     let right = |operation: Operation, term, title| (operation, Right { operation: operation.text(), term, title });
     let all = [
         right(Operation::ReadRecords, "eu-gdpr:A15", "See what is kept about you, and have a copy"),
@@ -376,7 +399,7 @@ impl DraftRef {
 
 fn proposal_view(row: &ProposalRow, diff: &Diff) -> Value {
     json!({
-        "id": ProposalId::from_bytes(row.id), "state": "proposed", "version": row.version, "base": row.base,
+        "id": ProposalId::from_bytes(row.id), "state": PROPOSED, "version": row.version, "base": row.base,
         "proposed_by": CallerId::from_bytes(row.by), "proposed_at": time(row.at), "sha256": hex(&digest(&row.document)),
         "material": diff.material, "changes": diff.changes, "widens": diff.widens, "reconsent": diff.reconsent,
     })

@@ -7,7 +7,7 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::{ConsentId, SubjectId};
 use crate::model::purpose::Purpose;
-use crate::model::standing::{ConsentState, PREFERENCES, Preference, Standing};
+use crate::model::standing::{Consent, ConsentState, PREFERENCES, Preference, Standing};
 use crate::model::wire::SetPreference;
 use crate::tenant::Tenant;
 
@@ -99,7 +99,8 @@ fn is_marketing(purpose: &Purpose) -> bool {
 
 /// A withdrawal of every consent to marketing that stands.
 fn marketing(standing: &Standing, tenant: &Tenant) -> Vec<Event> {
-    let given = standing.consents.iter().filter(|consent| consent.state == ConsentState::Given);
+    let stands = |consent: &&Consent| matches!(consent.state, ConsentState::Given | ConsentState::Requested);
+    let given = standing.consents.iter().filter(stands);
     let given = given.filter(|consent| tenant.purpose(&consent.purpose).is_some_and(is_marketing));
     given.map(|consent| Event::bare(&consent.purpose, &consent.kind, ConsentState::Withdrawn)).collect()
 }

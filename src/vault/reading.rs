@@ -17,12 +17,14 @@ use crate::store::Row;
 use crate::store::layout::{Envelope, RecordHead, RowKey, prefix};
 
 use super::call::{Answer, Call, Refused};
+use super::cases::{self, Approved};
 use super::core::{Core, Known, Person, key_group};
 use super::disclosures;
 use super::lifecycle::Vault;
 use super::masks;
 use super::records::{context, etag, known_numbers, label_context, record_facts, whole, wrapped, wraps_of};
 use super::rows::unpack;
+use super::verified;
 
 /// Records on a page unless told, and at most (API.md).
 const PAGE: usize = 50;
@@ -76,7 +78,9 @@ impl Vault {
         let Some(person) = core.person(&tenant, subject)? else { return Err(core.missing(call, operation, &tenant, subject)) };
         let asked = known_numbers(&tenant, ask.fields.iter());
         let about = person.facts(&tenant, core.clock.now());
-        let facts = Facts { fields: &asked, ..core.facts_about(&tenant, call, &person, &about) };
+        let protection = cases::protection(core, &tenant, call, &person, &about)?;
+        let protection = protection.as_ref().map(Approved::facts);
+        let facts = Facts { fields: &asked, protection: protection.as_ref(), ..core.facts_about(&tenant, call, &person, &about) };
         let allowed = core.decide(call, operation, &facts, Some(person.tag))?;
         if asked.len() != ask.fields.len() {
             return Err(core.refuse(call, operation, Code::FieldNotInCatalogue, Some(person.tag)));
@@ -158,7 +162,12 @@ impl Vault {
                 let mask = if masked.contains(*number) { mask(field, plain.bytes())? } else { None };
                 body.extend_from_slice(mask.as_ref().map_or(plain.bytes(), |mask| mask.as_bytes()));
             }
-            body.extend_from_slice(b"}}");
+            body.push(b'}');
+            let stale = verified::stale(&tenant, &one.label, &record.fields, now);
+            if !stale.is_empty() {
+                body.extend_from_slice(format!(",\"stale\":[\"{}\"]", stale.join("\",\"")).as_bytes());
+            }
+            body.push(b'}');
         }
         body.extend_from_slice(b"],\"next_cursor\":");
         match next {
@@ -185,7 +194,7 @@ fn mask(field: &Field, plain: &[u8]) -> Result<Option<String>, Refused> {
 }
 
 /// Whether a key or a row did not open, rather than a guard refused: after a change of the keys it may.
-fn is_closed(refused: &Refused) -> bool {
+pub(crate) fn is_closed(refused: &Refused) -> bool {
     refused.code == Code::Internal || refused.code == Code::KeyDestroyed && refused.decision.is_none()
 }
 

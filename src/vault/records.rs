@@ -18,9 +18,9 @@ use crate::store::layout::{self, Envelope, RecordHead, RecordRow, RowKey, Wrap, 
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
+use super::callbacks;
 use super::committer::{Change, Expect, RowChange};
 use super::core::{Core, Person, fresh, key_group, key_groups};
-use super::disclosures;
 use super::erasure::sealing::{Shredding, Target};
 use super::idempotency::{self, Begun, Held, Owner};
 use super::lifecycle::{Opened, Vault};
@@ -230,9 +230,10 @@ impl Vault {
         };
         let mut change = Change { entries: vec![done], ..Change::default() };
         change.guard(&person);
-        if let Some(request) = body.request {
-            let fulfilled = requests::fulfil(core, &person, request, id)?;
-            change.rows.push(fulfilled.ok_or_else(|| invalid(Code::InvalidBody, "/request"))?);
+        if let Some(request) = body.request
+            && !requests::corrected(core, &tenant, &person, request, id, &mut change)?
+        {
+            return Err(invalid(Code::InvalidBody, "/request"));
         }
         if born.is_some_and(|born| person.row.birth_date() != Some(born)) {
             amend(core, &person, &mut change, |row| {
@@ -248,7 +249,9 @@ impl Vault {
             change.rows.push(RowChange { key, expect: Expect::Is(bytes), value: Some(value) });
         }
         change.rows.extend(rows.map(|(key, value)| RowChange { key, expect: Expect::Fresh, value: Some(value) }));
-        change.rows.extend(disclosures::updates(core, &person, &asked)?);
+        let changed: FieldSet = asked.iter().copied().collect();
+        let told = callbacks::changes(core, &tenant, &person, callbacks::Event::Update, |row| callbacks::among(row, &changed));
+        change.rows.extend(told?);
         opened.committer.commit(change).await?;
         Ok(answer)
     }
@@ -414,7 +417,7 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
     let mut unavailable = required::unavailable(core, &tenant, &person, &purposes, &numbers)?;
     if let Some(own) = unavailable.iter().find(|purpose| call.purpose.as_ref() == Some(*purpose)) {
         let refused = invalid(Code::FieldRequired, "/fields".into());
-        return Err(Refused { purpose: Some(own.clone()), ..refused });
+        return Err(Refused { purpose: Some(own.as_str().into()), ..refused });
     }
     unavailable.sort();
     let collected_at = body.collected_at.unwrap_or(now);
@@ -463,7 +466,7 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
 fn notice_task(party: String, now: Timestamp) -> Task {
     let due = now.to_zoned_datetime(jiff::tz::TimeZone::UTC).checked_add(jiff::Span::new().months(1));
     let due_at = due.map_or(now, |due| due.timestamp()).as_microsecond();
-    Task { kind: "art14-notice".into(), party, at: now.as_microsecond(), due_at }
+    Task { kind: "art14-notice".into(), party, at: now.as_microsecond(), due_at, alarmed: false }
 }
 
 /// The birth date among some values.
@@ -544,6 +547,7 @@ fn label_fields(tenant: &Tenant, numbers: impl Iterator<Item = u16>) -> Vec<Labe
             high: field.sensitivity == Sensitivity::High,
             verified_at: None,
             evidence: None,
+            corrected_at: None,
         })
         .collect()
 }
@@ -632,6 +636,7 @@ fn encrypt(
         etag: Some(etag(1)),
         body: Some(view(&draft.tenant, id, &draft.label, &row, draft.unavailable.clone())?),
         location: Some(format!("/v1/subjects/{}/records/{id}", person.id)),
+        ..Answer::default()
     };
     let mut change = Change { entries: vec![entry], ..Change::default() };
     change.guard(person);

@@ -13,6 +13,7 @@ use crate::store::layout::RowKey;
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
+use super::callbacks::{self, Event};
 use super::committer::{Change, Expect, RowChange};
 use super::core::{Core, Person, fresh};
 use super::holds;
@@ -82,6 +83,7 @@ impl Vault {
                 ..Answer::default()
             };
             let mut change = Change { entries: vec![entry], ..Change::default() };
+            change.rows.extend(told(core, &tenant, &person, &restriction, Event::Restriction)?);
             let row = RestrictionRow { restriction: restriction.clone(), steps: Vec::new() };
             change.rows.push(story(core, &person, row, call, "begun", body.reason.clone(), Expect::Fresh)?);
             amend(core, &person, &mut change, |row| {
@@ -185,7 +187,7 @@ impl Vault {
         let opened = self.opened()?;
         let core = &opened.core;
         for _ in 0..TRIES {
-            let (_, person) = person(core, call, operation, id)?;
+            let (tenant, person) = person(core, call, operation, id)?;
             let found = found(core, call, operation, &person, which)?;
             if !is_word(&body.reason) {
                 let refused = core.refuse(call, operation, Code::InvalidBody, Some(person.tag));
@@ -205,6 +207,7 @@ impl Vault {
             let mut change = Change::default();
             let answer = done(core, call, operation, &person, &mut change, &found)?;
             change.rows.push(next_step(core, &person, &found, call, "lifted", Some(body.reason.clone()))?);
+            change.rows.extend(told(core, &tenant, &person, &found, Event::Lifted)?);
             amend(core, &person, &mut change, |row| {
                 row.standing.restrictions.retain(|own| own.id != found.id);
                 Ok(())
@@ -239,6 +242,36 @@ impl Vault {
     }
 }
 
+/// Lays a restriction that a person's request asked for: its story goes into `change`, and the restriction itself is to be added to
+/// what stands about the person. `state-conflict` when there are too many.
+pub(crate) fn lay(
+    core: &Core,
+    call: &Call,
+    person: &Person,
+    kind: RestrictionKind,
+    purposes: Vec<String>,
+    change: &mut Change,
+) -> Result<Restriction, Refused> {
+    if person.row.standing.restrictions.len() >= MOST {
+        return Err(Code::StateConflict.into());
+    }
+    let restriction = Restriction {
+        id: fresh()?,
+        kind,
+        purposes,
+        at: core.clock.now().as_microsecond(),
+        exceptions: Vec::new(),
+        records: Vec::new(),
+        by: *call.caller.id.bytes(),
+        case: None,
+        review_at: None,
+        active: true,
+    };
+    let row = RestrictionRow { restriction: restriction.clone(), steps: Vec::new() };
+    change.rows.push(story(core, person, row, call, "begun", Some("request".into()), Expect::Fresh)?);
+    Ok(restriction)
+}
+
 /// A restriction as it is answered.
 pub(crate) fn view(restriction: &Restriction) -> RestrictionView {
     RestrictionView {
@@ -251,6 +284,21 @@ pub(crate) fn view(restriction: &Restriction) -> RestrictionView {
         at: time(restriction.at),
         review_at: restriction.review_at.map(time),
         active: restriction.active,
+    }
+}
+
+/// Past recipients hear of a restriction of processing and of its end (GDPR Art. 19). An objection is the controller's own affair,
+/// and a hold nobody's but the case's.
+fn told(
+    core: &Core,
+    tenant: &Tenant,
+    person: &Person,
+    restriction: &Restriction,
+    event: Event,
+) -> Result<Vec<RowChange>, Refused> {
+    match restriction.kind {
+        RestrictionKind::Art18 | RestrictionKind::Dispute => callbacks::changes(core, tenant, person, event, callbacks::all),
+        RestrictionKind::Objection | RestrictionKind::LegalHold => Ok(Vec::new()),
     }
 }
 

@@ -8,11 +8,13 @@ use jiff::civil::Date;
 use minicbor::{Decode, Encode};
 
 use crate::model::code::Code;
+use crate::model::states::ERASURE;
 use crate::model::wire::{AgeBand, Cause, ErasureState, Notice, Scope};
 
 use crate::model::standing::{Consent, Restriction, Standing};
 
 use super::call::Refused;
+use super::outbox::Word;
 
 /// A subject, without its values: class, jurisdiction, how it can be found. Sealed under the subject's tag key.
 #[derive(Encode, Decode)]
@@ -143,6 +145,9 @@ pub(crate) struct LabelField {
     /// What showed that an earlier verified value was wrong: kind and SHA-256.
     #[n(4)]
     pub evidence: Option<String>,
+    /// When its value was corrected last.
+    #[n(5)]
+    pub corrected_at: Option<i64>,
 }
 
 /// A contract that a purpose can rest on. Sealed under the subject's tag key.
@@ -186,7 +191,8 @@ pub(crate) struct Step {
 }
 
 /// A request of a person. Sealed under the vault's row key, so that it can be asked for by its id alone; what it says stands in it
-/// sealed under the subject's tag key. Both go when the person is erased, and only type and times stay.
+/// sealed under the subject's tag key, and in its file of papers. All of that goes when the person is erased, and only type and
+/// times stay.
 #[derive(Encode, Decode, Clone)]
 #[cbor(map)]
 pub(crate) struct RequestRow {
@@ -194,8 +200,10 @@ pub(crate) struct RequestRow {
     pub tenant: [u8; 16],
     #[cbor(n(1), with = "minicbor::bytes")]
     pub subject: Option<[u8; 16]>,
+    /// A number of `RequestType`.
     #[n(2)]
     pub kind: u8,
+    /// A number of the states of `model::states::REQUEST`.
     #[n(3)]
     pub status: u8,
     #[n(4)]
@@ -214,10 +222,52 @@ pub(crate) struct RequestRow {
     pub details: Option<Vec<u8>>,
     #[cbor(n(10), with = "minicbor::bytes")]
     pub tag: [u8; 16],
+    /// How surely the person is known; none where nobody made sure.
+    #[n(11)]
+    pub level: Option<u8>,
+    /// Codes that were got wrong.
+    #[cbor(n(12), default)]
+    pub failed: u8,
+    /// Codes that were sent.
+    #[cbor(n(13), default)]
+    pub sent: u8,
+    /// What the code that was sent last is made from, under the key of the request's file; none once it was given back.
+    #[cbor(n(14), with = "minicbor::bytes")]
+    pub nonce: Option<[u8; 16]>,
+    /// Until when that code can be given back.
+    #[n(15)]
+    pub code_until: Option<i64>,
+    #[n(16)]
+    pub confirm_by: Option<i64>,
+    /// Alarms that it did not raise yet, in percent of its time.
+    #[cbor(n(17), default)]
+    pub alarms: Vec<u8>,
+    /// Why its answer was put off.
+    #[n(18)]
+    pub extended: Option<String>,
+    /// The ground of a denial, proposed or done.
+    #[n(19)]
+    pub ground: Option<String>,
+    /// Who proposed to deny it.
+    #[cbor(n(20), with = "minicbor::bytes")]
+    pub proposer: Option<[u8; 16]>,
+    #[cbor(n(21), with = "minicbor::bytes")]
+    pub duplicate_of: Option<[u8; 16]>,
+    #[n(22)]
+    pub ended_at: Option<i64>,
+    /// The incident that was opened when it was overdue.
+    #[cbor(n(23), with = "minicbor::bytes")]
+    pub incident: Option<[u8; 16]>,
+    /// The restriction that it led to.
+    #[cbor(n(24), with = "minicbor::bytes")]
+    pub restriction: Option<[u8; 16]>,
+    /// The person's authority, by its id.
+    #[n(25)]
+    pub authority: Option<String>,
 }
 
 /// What a request is about.
-#[derive(Encode, Decode, Default)]
+#[derive(Encode, Decode, Default, PartialEq)]
 #[cbor(map)]
 pub(crate) struct RequestDetails {
     #[cbor(n(0), with = "minicbor::bytes")]
@@ -227,6 +277,14 @@ pub(crate) struct RequestDetails {
     /// Kind and SHA-256.
     #[n(2)]
     pub evidence: Option<String>,
+    #[cbor(n(3), default)]
+    pub purposes: Vec<String>,
+    /// A complaint that wants nothing used until it is settled.
+    #[cbor(n(4), default)]
+    pub restrict: bool,
+    /// SHA-256 of what the person said, keyed: whether a second request says the same.
+    #[cbor(n(5), with = "minicbor::bytes")]
+    pub message: Option<[u8; 32]>,
 }
 
 /// One consent event, never changed again. Sealed under the subject's tag key.
@@ -283,9 +341,17 @@ pub(crate) struct DisclosureRow {
     /// The partner read it for itself.
     #[n(8)]
     pub read: bool,
+    /// The case that it was made on, and the place of its kind in `CaseKind::ALL`.
+    #[cbor(n(9), with = "minicbor::bytes")]
+    pub case: Option<[u8; 16]>,
+    #[n(10)]
+    pub case_kind: Option<u8>,
+    /// The person does not see it before.
+    #[n(11)]
+    pub secret_until: Option<i64>,
 }
 
-/// What a partner is to hear of: fields that it got were corrected. Sealed under the subject's tag key.
+/// What a partner is to hear of fields that it got: they were corrected, restricted, deleted. Sealed under the subject's tag key.
 #[derive(Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct UpdateRow {
@@ -300,6 +366,9 @@ pub(crate) struct UpdateRow {
     pub fields: Vec<u16>,
     #[n(3)]
     pub at: i64,
+    /// What happened; a correction where it does not say.
+    #[n(4)]
+    pub event: Option<String>,
 }
 
 /// A notice to be sent, without address or text. Sealed under the subject's tag key.
@@ -318,11 +387,27 @@ pub(crate) struct QueuedNotice {
     pub channel: String,
     #[n(5)]
     pub at: i64,
+    /// Who had it sent; none for the vault itself.
     #[cbor(n(6), with = "minicbor::bytes")]
-    pub caller: [u8; 16],
+    pub caller: Option<[u8; 16]>,
     /// What it is sent for.
     #[n(7)]
     pub purpose: String,
+    /// What its text is filled with; gone once it has left.
+    #[n(8)]
+    pub words: Vec<Word>,
+    /// A number of the states of `model::states::DELIVERY`.
+    #[n(9)]
+    pub state: u8,
+    /// When it came to that state, microseconds since 1970.
+    #[n(10)]
+    pub state_at: i64,
+    /// Why it came to its end, where it did not leave or came back: a code, or the status of a mail server.
+    #[n(11)]
+    pub reason: Option<String>,
+    /// The person does not see it before, microseconds since 1970.
+    #[n(14)]
+    pub secret_until: Option<i64>,
 }
 
 /// An erasure. Sealed under the vault's row key; the subject's id is dropped from it when it is sealed.
@@ -370,6 +455,26 @@ pub(crate) struct ErasureRow {
     /// What it left, and why.
     #[n(18)]
     pub kept: Vec<KeptRow>,
+    /// Who is told of it.
+    #[cbor(n(19), default)]
+    pub recipients: Vec<RecipientRow>,
+    /// The person's request that it fulfils.
+    #[cbor(n(20), with = "minicbor::bytes")]
+    pub request: Option<[u8; 16]>,
+}
+
+/// A recipient that is told of an erasure, and the message that tells it.
+#[derive(Encode, Decode, Clone)]
+#[cbor(map)]
+pub(crate) struct RecipientRow {
+    /// The partner's id.
+    #[n(0)]
+    pub partner: String,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub delivery: [u8; 16],
+    /// It is named to nobody before.
+    #[n(2)]
+    pub secret_until: Option<i64>,
 }
 
 /// Something that an erasure left.
@@ -443,11 +548,19 @@ impl ErasureRow {
         place(&CAUSES, &cause)
     }
 
-    /// Moves on to `state`, which was reached `at`.
-    pub(crate) fn reach(&mut self, state: ErasureState, at: Timestamp) {
-        self.state = place(&STATES, &state);
+    /// Moves on to `state`, which is reached `at`, if [`ERASURE`] has such a step.
+    pub(crate) fn reach(&mut self, state: ErasureState, at: Timestamp) -> Result<(), Refused> {
+        let to = place(&STATES, &state);
+        let (Some(before), Some(after)) = (ERASURE.state(self.state), ERASURE.state(to)) else {
+            return Err(Code::Internal.into());
+        };
+        if !self.reached.is_empty() && !ERASURE.leads(before, after) {
+            return Err(Code::StateConflict.into());
+        }
+        self.state = to;
         self.reached.resize(STATES.len(), None);
-        self.reached[usize::from(self.state)] = Some(at.as_microsecond());
+        self.reached[usize::from(to)] = Some(at.as_microsecond());
+        Ok(())
     }
 
     /// When `state` was reached.

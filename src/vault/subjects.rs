@@ -206,6 +206,7 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
         body: Some(view(core, &tenant, &person)?),
         location: Some(format!("/v1/subjects/{id}")),
         etag: None,
+        ..Answer::default()
     };
     let mut change = Change { entries: vec![entry], subjects: vec![subject], aliases: places, ..Change::default() };
     change.rows.push(RowChange { key, expect: Expect::Fresh, value: Some(sealed) });

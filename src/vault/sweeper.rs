@@ -26,16 +26,19 @@ use crate::policy::{Facts, Second};
 use crate::store::layout::{RecordHead, RowKey, prefix};
 use crate::tenant::Tenant;
 
+use super::bundles;
 use super::call::Refused;
-use super::closures;
 use super::committer::{Change, Committer, Expect, RowChange};
 use super::consents::{self, Event};
 use super::core::{Core, Person};
 use super::erasure::What;
 use super::erasure::by_vault::{self, Due};
 use super::erasure::sealing::Still;
+use super::incidents;
 use super::lifecycle::Vault;
+use super::notices;
 use super::records::label_context;
+use super::requests;
 use super::rows::{LabelRow, pack, time, unpack};
 
 /// People looked at before what is due of theirs is destroyed, in one epoch transition.
@@ -78,6 +81,15 @@ pub struct Swept {
     /// People of whom something could not be done; the next round tries again.
     #[n(6)]
     pub failed: u64,
+    /// Alarms of requests that were raised.
+    #[cbor(n(7), default)]
+    pub alarms: u64,
+    /// Requests that were found overdue.
+    #[cbor(n(8), default)]
+    pub overdue: u64,
+    /// Files of requests whose time was over.
+    #[cbor(n(9), default)]
+    pub files: u64,
 }
 
 /// How far a round has come. Sealed under the vault's row key.
@@ -162,7 +174,15 @@ async fn round(core: &Core, committer: &Committer, go_on: impl Fn() -> bool) -> 
             return Ok(None);
         }
     }
-    progress.swept.closed += closures::due(core, committer).await? as u64;
+    let ticked = requests::clocks::clocks(core, committer).await?;
+    let swept = &mut progress.swept;
+    swept.closed += ticked.closed;
+    swept.alarms += ticked.alarms;
+    swept.overdue += ticked.overdue;
+    swept.files += ticked.files;
+    swept.failed += ticked.failed;
+    bundles::due(core, committer).await?;
+    incidents::round(core, committer).await?;
     progress.after.clear();
     keep(core, committer, &progress).await?;
     Ok(Some(progress.swept))
@@ -202,6 +222,7 @@ async fn sweep(core: &Core, committer: &Committer, people: Vec<SubjectId>, swept
             // One person's damaged row must not keep everybody else's data.
             Err(refused) if !matches!(refused.code, Code::Sealed | Code::AuditUnavailable | Code::DiskFull) => {
                 swept.failed += 1;
+                core.signs.damaged();
                 tracing::error!(code = refused.code.text(), "a person could not be swept");
             }
             Err(refused) => return Err(refused),
@@ -261,6 +282,7 @@ async fn one(
             Err(refused) => return Err(refused),
         }
     }
+    notices::alarm(core, committer, tenant, person).await?;
     let ripe = ripe(core, tenant, person, now)?;
     swept.kept += u64::from(ripe.kept);
     Ok(ripe.erasures(person.id))

@@ -10,7 +10,7 @@ use crate::model::caller::{Caller, CallerKind, Role};
 use crate::model::code::Code;
 use crate::model::ids::{ErasureId, RecordId, SubjectId};
 use crate::model::time::Clock;
-use crate::model::wire::{PutCaller, ReadRecords};
+use crate::model::wire::{ApproveErasure, PutCaller, ReadRecords};
 
 use super::call::{Answer, Call, Refused};
 use super::{Vault, VaultConfig};
@@ -101,7 +101,7 @@ impl House {
     async fn erase(&self, body: Value) -> Value {
         let opened = self.vault.open_erasure(&call(&self.officer, None), from(body)).await.unwrap();
         let id: ErasureId = text(&opened, "id").parse().unwrap();
-        let sealed = self.vault.approve_erasure(&call(&self.second, None), id).await.unwrap();
+        let sealed = self.vault.approve_erasure(&call(&self.second, None), id, ApproveErasure::default()).await.unwrap();
         serde_json::from_slice(&sealed.body.unwrap()).unwrap()
     }
 }
@@ -142,6 +142,37 @@ async fn a_record_is_written_read_for_its_purpose_and_still_there_after_a_restar
     assert_eq!(read, again);
     // Nothing was collected for security, so there is nothing to see for it.
     assert_eq!(house.read(ada, "k-security", &[]).await.unwrap()["records"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disclosure_on_a_case_queues_one_letter_which_waits_for_the_end_of_its_secrecy() {
+    let house = House::new().await;
+    let ada = house.ada().await;
+    house.contact(ada).await;
+    let mut waiting = Vec::new();
+    for secret_until in [None, Some("2026-11-30T10:00:00Z")] {
+        let body = json!({"kind": "reasonable-need", "subject": ada, "purposes": ["b-service"], "fields": ["name"],
+            "recipient": "parcel", "ground": "perform-contract", "necessity": "n", "secret_until": secret_until,
+            "expires_at": "2026-12-23T10:00:00Z"});
+        let opened = house.vault.open_case(&call(&house.officer, None), from(body)).await.unwrap();
+        let case = text(&opened, "id");
+        let approval = from(json!({"decision": "approve"}));
+        house.vault.decide_case(&call(&house.second, None), case.parse().unwrap(), approval).await.unwrap();
+        let body = json!({"subject": ada, "recipient": "parcel", "kind": "reasonable-need", "case": case});
+        house.vault.disclose(&call(&house.officer, Some("b-service")), from(body)).await.unwrap();
+        let opened = house.vault.opened().unwrap();
+        let core = &opened.core;
+        let rows = core.store.scan(crate::store::layout::prefix::DELIVERIES, None, 100).unwrap();
+        let letters = rows.into_iter().map(|(key, value)| {
+            let row: super::outbox::Delivery =
+                super::rows::unpack(core.hierarchy.open_row(&key, &value).unwrap().bytes()).unwrap();
+            (row.template, super::rows::time(row.next_at).to_string())
+        });
+        waiting = letters.collect();
+        waiting.sort();
+    }
+    let letter = |at: &str| ("disclosed-on-case".to_owned(), at.to_owned());
+    assert_eq!(waiting, [letter("2026-11-23T10:00:00Z"), letter("2026-11-30T10:00:00Z")]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -190,10 +221,10 @@ async fn who_opened_an_erasure_does_not_approve_it() {
     let body = json!({"subject": ada.to_string(), "scope": "subject", "cause": "request"});
     let opened = house.vault.open_erasure(&call(&house.officer, None), from(body)).await.unwrap();
     let id: ErasureId = text(&opened, "id").parse().unwrap();
-    let refused = house.vault.approve_erasure(&call(&house.officer, None), id).await.err().unwrap();
+    let refused = house.vault.approve_erasure(&call(&house.officer, None), id, ApproveErasure::default()).await.err().unwrap();
     assert_eq!(refused.code, Code::SecondPersonRequired);
-    house.vault.approve_erasure(&call(&house.second, None), id).await.unwrap();
-    let twice = house.vault.approve_erasure(&call(&house.second, None), id).await.err().unwrap();
+    house.vault.approve_erasure(&call(&house.second, None), id, ApproveErasure::default()).await.unwrap();
+    let twice = house.vault.approve_erasure(&call(&house.second, None), id, ApproveErasure::default()).await.err().unwrap();
     assert_eq!(twice.code, Code::StateConflict);
 }
 
@@ -278,6 +309,80 @@ async fn where_no_guard_stops_anybody_the_keys_still_do() {
     assert!(found.rows.iter().all(|(_, plain)| !String::from_utf8_lossy(plain).contains("Canary")));
     // With the keyring of before it would: the test can fail.
     assert!(holds(loot(&before).fields.get(&of_taste), "Canary chess"));
+}
+
+/// Whoever has the database and the live keys can write a wider label that opens; what it was widened for still does not, and the
+/// check of rows against the trail names the row.
+#[tokio::test(flavor = "multi_thread")]
+async fn widening_a_label_a_purpose_or_a_region_in_the_database_destroys_the_field_and_is_named() {
+    use super::rows::{LabelRow, SubjectRow, pack, unpack};
+    use crate::store::layout::{self, RowKey};
+    type Widen = fn(&mut LabelRow, &mut layout::RecordRow);
+    let widenings: [(&str, Widen); 4] = [
+        ("a purpose", |label, _| label.purposes.push("k-security".to_owned())),
+        ("the groups", |_, row| row.groups |= 1 << 5),
+        ("a region", |label, _| label.region = Some("CN".to_owned())),
+        ("a category", |label, _| label.fields.iter_mut().for_each(|field| field.high = !field.high)),
+    ];
+    for (what, widen) in widenings {
+        let house = House::new().await;
+        let ada = house.ada().await;
+        let record = house.contact(ada).await;
+        assert!(house.read(ada, "b-service", &["address"]).await.is_ok());
+        {
+            let opened = house.vault.opened().unwrap();
+            let core = &opened.core;
+            let tenant = house.vault.tenants().next().unwrap().clone();
+            let person = core.person(&tenant, ada).unwrap().unwrap();
+            let value = core.store.row(&RowKey::Record(ada, record).bytes()).unwrap().unwrap();
+            let mut known = super::reading::open_label(core, &person, record, &value).unwrap();
+            widen(&mut known.label, &mut known.row);
+            let place = super::records::label_context(&ada, &record);
+            known.row.label = person.keys.seal_row(&place, &pack(&known.label).unwrap()).unwrap();
+            replace(core, layout::split(&ada, &record, &known.row).unwrap());
+            core.people.forget(&[*ada.bytes()], &[]);
+        }
+        for purpose in ["b-service", "a-account", "k-security"] {
+            let read = house.read(ada, purpose, &[]).await;
+            assert!(!read.is_ok_and(|read| read.to_string().contains("Linden")), "{what}: {purpose}");
+        }
+        let named = named(house).await;
+        assert!(named.contains(&format!("{:?}", RowKey::Record(ada, record))), "{what}: {named}");
+    }
+    // The region that a person's records may not leave stands in their own row: that row is named.
+    let house = House::new().await;
+    let ada = house.ada().await;
+    {
+        let opened = house.vault.opened().unwrap();
+        let core = &opened.core;
+        let tenant = house.vault.tenants().next().unwrap().clone();
+        let person = core.person(&tenant, ada).unwrap().unwrap();
+        let key = RowKey::Subject(ada).bytes();
+        let stored = core.store.row(&key).unwrap().unwrap();
+        let mut row: SubjectRow = unpack(person.keys.open_row(&key, &stored).unwrap().bytes()).unwrap();
+        row.region = Some("CN".to_owned());
+        replace(core, vec![(key.clone(), person.keys.seal_row(&key, &pack(&row).unwrap()).unwrap())]);
+    }
+    let named = named(house).await;
+    assert!(named.contains(&format!("{:?}", RowKey::Subject(ada))), "{named}");
+}
+
+/// Writes rows past the committer and the trail.
+fn replace(core: &super::core::Core, rows: Vec<crate::store::Row>) {
+    let mut batch = crate::store::Batch::default();
+    rows.into_iter().for_each(|(key, value)| batch.put(key, value));
+    core.store.commit(&batch).unwrap();
+}
+
+/// What the check of the closed vault's rows against its trail finds wrong.
+async fn named(house: House) -> String {
+    house.vault.close().await;
+    let House { _dir, config, vault, .. } = house;
+    drop(vault);
+    let public = std::fs::read_to_string(config.dir.join("vault.pub")).unwrap();
+    let key: crate::audit::note::VerifyingKey = public.trim().parse().unwrap();
+    let report = super::check::check(&config, &key.public).unwrap();
+    format!("{:?}", report.first_break)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -518,4 +623,49 @@ async fn a_request_names_nobody_once_its_person_is_erased() {
     house.clock.turn(jiff::SignedDuration::from_hours(14 * 24));
     assert_eq!(house.vault.sweep().await.unwrap().closed, 1);
     assert!(row().subject.is_none() && row().details.is_none() && row().erasure.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_telling_that_is_cut_short_goes_on_where_it_was_and_tells_nobody_twice() {
+    use super::committer::{Change, Expect, RowChange};
+    use crate::store::layout::{PolicyPart, RowKey};
+
+    let house = House::new().await;
+    for _ in 0..230 {
+        let body = json!({"class": "consumer", "jurisdiction": "DE", "notice": notice()});
+        house.vault.create_subject(&call(&house.writer, Some("a-account")), from(body)).await.unwrap();
+    }
+    house.clock.turn(jiff::SignedDuration::from_mins(1));
+    let put = |opened: &super::lifecycle::Opened, row: RowChange| {
+        let event = opened.core.event("test", crate::audit::Outcome::Done, crate::audit::Note::None).unwrap();
+        let (committer, mut change) = (opened.committer.clone(), Change::noting(event));
+        change.rows.push(row);
+        async move { committer.commit(change).await.unwrap() }
+    };
+    let count = |opened: &super::lifecycle::Opened, prefix: &[u8]| opened.core.store.scan(prefix, None, 1_000).unwrap().len();
+    let opened = house.vault.opened().unwrap();
+    let (core, committer) = (&opened.core, &opened.committer);
+    let tenant = core.tenants.all().remove(0);
+    let diff = crate::tenant::Diff { material: true, ..Default::default() };
+    let begun = super::publications::begin(core, tenant.id(), [1; 16], "2026-11-9", core.clock.now(), &diff).unwrap();
+    let key = RowKey::Policy { tenant: tenant.id(), part: PolicyPart::Telling, name: [1; 16], chunk: 0 }.bytes();
+    assert_eq!(begun.key, key);
+    put(&opened, begun).await;
+    let noted = || core.store.row(&key).unwrap().unwrap();
+    let before = noted();
+    assert_eq!(super::publications::round(core, committer, &|| false).await.unwrap(), None, "it was stopped");
+    assert_eq!((count(&opened, b"b"), count(&opened, b"w")), (100, 100));
+    let first_page = noted();
+    drop(opened);
+
+    let house = house.reopen().await;
+    let opened = house.vault.opened().unwrap();
+    assert_eq!(super::publications::round(&opened.core, &opened.committer, &|| true).await.unwrap(), Some(130));
+    assert_eq!((count(&opened, b"b"), count(&opened, b"w")), (230, 230));
+    // Where the process ended before its progress was noted, what was done is found again.
+    for earlier in [first_page, before] {
+        put(&opened, RowChange { key: key.clone(), expect: Expect::Any, value: Some(earlier) }).await;
+        assert_eq!(super::publications::round(&opened.core, &opened.committer, &|| true).await.unwrap(), Some(0));
+        assert_eq!((count(&opened, b"b"), count(&opened, b"w")), (230, 230));
+    }
 }

@@ -1,26 +1,34 @@
 //! listAuditEvents and getCheckpoint.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::audit::{Entry, EventView, Note, Outcome, TrailError};
+use crate::audit::{Entry, EventView, Note, Outcome, TrailError, ocsf};
 use crate::model::caller::Operation;
 use crate::model::code::Code;
-use crate::model::ids::CallerId;
+use crate::model::ids::{CallerId, DecisionId};
 use crate::model::wire::Page;
 use crate::policy::Facts;
 use crate::tenant::Tenant;
 
-use super::call::{Answer, Call, Refused};
+use super::call::{Answer, Call, Pieces, Refused};
 use super::core::Core;
+use super::disclosures;
 use super::erasure::by_vault::scheduler_of;
 use super::erasure::load;
-use super::lifecycle::Vault;
+use super::lifecycle::{Vault, origin};
 
 /// Events on a page unless told, and at most.
 const PAGE: usize = 50;
 const LARGEST_PAGE: usize = 500;
+
+/// Lines of JSON.
+const LINES: &str = "application/x-ndjson";
 
 /// Entries that one page looks at before it gives up and hands back a cursor: a filter that matches little must not
 /// hold a request for the length of the trail.
@@ -41,6 +49,8 @@ pub struct AuditQuery {
     pub tag: Option<String>,
     /// Page.
     pub page: Page,
+    /// Everything, a line each, as events of the OCSF, rather than a page.
+    pub ocsf: bool,
 }
 
 /// Which checkpoint, with which proofs.
@@ -70,6 +80,11 @@ impl Vault {
             None => None,
         };
         let mine = person.as_ref().map(|person| person.tag);
+        // Of a disclosure on a case the person hears when it is no secret any more.
+        let secret = match &person {
+            Some(person) => disclosures::secrets(core, person)?,
+            None => HashSet::new(),
+        };
         let facts = Facts { own: mine.is_some(), ..core.facts(&tenant) };
         let allowed = core.decide(call, operation, &facts, mine)?;
         let asked = match &query.tag {
@@ -83,17 +98,21 @@ impl Vault {
         let context = [b"cursor-trail".as_slice(), call.caller.id.bytes()].concat();
         let mut at = match &query.page.cursor {
             Some(cursor) => {
-                let sealed = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Code::BadCursor)?;
-                let plain = core.hierarchy.open_row(&context, &sealed).map_err(|_| Code::BadCursor)?;
-                u64::from_be_bytes(plain.bytes().try_into().map_err(|_| Code::BadCursor)?)
+                let at = open_cursor(core, &context, cursor);
+                at.map_err(|refused| core.refuse(call, operation, refused.code, mine))?
             }
             None => 0,
         };
         let entry = Entry { tag: mine, ..core.entry(call, operation, Outcome::Allowed)? };
         let admitted = core.admit(&allowed, entry).await?;
 
-        let limit = query.page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
         let end = core.trail.durable_size();
+        if query.ocsf {
+            let left = query.page.limit.unwrap_or(usize::MAX);
+            let lines = Lines { vault: self.clone(), tenant, query, tag, context, at, end, left, origin: origin(core.vault) };
+            return lines.answer(admitted.decision);
+        }
+        let limit = query.page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
         let stop = end.min(at.saturating_add(MOST_LOOKED_AT));
         let mut events = Vec::with_capacity(limit);
         while at < stop && events.len() < limit {
@@ -106,17 +125,12 @@ impl Vault {
                     break;
                 }
                 at = index + 1;
-                if wanted(&query, tag, &entry) && is_of(core, &tenant, &entry)? {
+                if wanted(&query, tag, &entry) && !secret.contains(&entry.decision) && is_of(core, &tenant, &entry)? {
                     events.push(EventView::of(index, &entry));
                 }
             }
         }
-        let next_cursor = if at < end {
-            let sealed = core.hierarchy.seal_row(&context, &at.to_be_bytes())?;
-            Some(BASE64_URL_SAFE_NO_PAD.encode(sealed))
-        } else {
-            None
-        };
+        let next_cursor = if at < end { Some(seal_cursor(core, &context, at)?) } else { None };
         let body =
             serde_json::to_vec(&serde_json::json!({"events": events, "next_cursor": next_cursor})).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
@@ -150,6 +164,70 @@ impl Vault {
     }
 }
 
+/// A long answer: what is asked for of the trail as it was when it was asked, a line each. It is read a page at a time, at the
+/// pace of whoever takes it, and each line carries the cursor behind it.
+struct Lines {
+    vault: Vault,
+    tenant: Arc<Tenant>,
+    query: AuditQuery,
+    tag: Option<[u8; 16]>,
+    context: Vec<u8>,
+    at: u64,
+    end: u64,
+    left: usize,
+    origin: String,
+}
+
+impl Lines {
+    fn answer(mut self, decision: DecisionId) -> Result<Answer, Refused> {
+        let first = self.next().transpose()?.unwrap_or_default();
+        let rest = Pieces::new(Box::new(move || self.next()));
+        let body = Some(first.to_vec());
+        Ok(Answer { decision: Some(decision), body, rest: Some(rest), media: Some(LINES), ..Answer::default() })
+    }
+
+    fn next(&mut self) -> Option<Result<Bytes, Refused>> {
+        (self.at < self.end && self.left > 0).then(|| self.piece())
+    }
+
+    /// The lines of the next entries; empty where none of them is asked for.
+    fn piece(&mut self) -> Result<Bytes, Refused> {
+        // A vault that was sealed meanwhile says nothing more.
+        let opened = self.vault.opened()?;
+        let core = &opened.core;
+        let mut lines = Vec::new();
+        let page = core.trail.entries(self.at, LARGEST_PAGE)?;
+        if page.is_empty() {
+            self.at = self.end;
+        }
+        for (index, entry) in page.into_iter().take_while(|(index, _)| *index < self.end) {
+            self.at = index + 1;
+            if !wanted(&self.query, self.tag, &entry) || !is_of(core, &self.tenant, &entry)? {
+                continue;
+            }
+            let mut event = ocsf::event(&self.origin, index, &entry);
+            event["unmapped"]["cursor"] = seal_cursor(core, &self.context, self.at)?.into();
+            serde_json::to_writer(&mut lines, &event).map_err(|_| Code::Internal)?;
+            lines.push(b'\n');
+            self.left -= 1;
+            if self.left == 0 {
+                break;
+            }
+        }
+        Ok(lines.into())
+    }
+}
+
+fn seal_cursor(core: &Core, context: &[u8], at: u64) -> Result<String, Refused> {
+    Ok(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(context, &at.to_be_bytes())?))
+}
+
+fn open_cursor(core: &Core, context: &[u8], cursor: &str) -> Result<u64, Refused> {
+    let sealed = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| Code::BadCursor)?;
+    let plain = core.hierarchy.open_row(context, &sealed).map_err(|_| Code::BadCursor)?;
+    Ok(u64::from_be_bytes(plain.bytes().try_into().map_err(|_| Code::BadCursor)?))
+}
+
 fn wanted(query: &AuditQuery, tag: Option<[u8; 16]>, entry: &Entry) -> bool {
     query.from.is_none_or(|from| entry.at >= from)
         && query.until.is_none_or(|until| entry.at < until)
@@ -160,7 +238,7 @@ fn wanted(query: &AuditQuery, tag: Option<[u8; 16]>, entry: &Entry) -> bool {
 
 /// Whether an entry is this controller's business: its own callers' and its own erasures', and what the vault did on nobody's
 /// behalf. Where there is one controller only, everything is.
-fn is_of(core: &Core, tenant: &Tenant, entry: &Entry) -> Result<bool, Refused> {
+pub(crate) fn is_of(core: &Core, tenant: &Tenant, entry: &Entry) -> Result<bool, Refused> {
     if core.tenants.len() == 1 {
         return Ok(true);
     }

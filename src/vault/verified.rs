@@ -1,8 +1,8 @@
-//! Verified fields (p40, p42): when a value was verified, and that it is corrected with evidence only.
+//! Verified fields (p40, p42): when a value was verified, that it is corrected with evidence only, and when it has become stale.
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::model::code::Code;
 use crate::model::wire::Evidence;
@@ -11,7 +11,7 @@ use crate::tenant::Tenant;
 use super::call::Call;
 use super::guardians::is_past;
 use super::records::is_word;
-use super::rows::LabelField;
+use super::rows::{LabelField, LabelRow, time};
 
 /// Whether evidence has its form: a word and a SHA-256 in hex. None has it too.
 pub(crate) fn is_evidence(evidence: Option<&Evidence>) -> bool {
@@ -61,9 +61,23 @@ pub(crate) fn carry(before: &[LabelField], after: &mut [LabelField], asked: &[u1
     for field in after {
         let Some(old) = before.iter().find(|old| old.number == field.number) else { continue };
         (field.verified_at, field.evidence) = (old.verified_at, old.evidence.clone());
+        field.corrected_at = if asked.contains(&field.number) { Some(now.as_microsecond()) } else { old.corrected_at };
         if let (true, Some(evidence), Some(_)) = (asked.contains(&field.number), evidence, old.verified_at) {
             field.verified_at = Some(now.as_microsecond());
             field.evidence = Some(format!("{}:{}", evidence.kind, evidence.digest));
         }
     }
+}
+
+/// The names of those of `shown` that nobody gave, corrected or verified for longer than the catalogue allows.
+pub(crate) fn stale<'t>(tenant: &'t Tenant, label: &LabelRow, shown: &[u16], now: Timestamp) -> Vec<&'t str> {
+    let of_label = label.fields.iter().filter(|field| shown.contains(&field.number));
+    let is_stale = |field: &LabelField| {
+        let field_text = tenant.field_numbered(field.number)?;
+        let days = field_text.stale_after_days?;
+        let last = [Some(label.collected_at), field.verified_at, field.corrected_at].into_iter().flatten().max()?;
+        let stale_at = time(last).checked_add(SignedDuration::from_hours(24 * i64::from(days))).ok()?;
+        (stale_at <= now).then_some(field_text.name.as_str())
+    };
+    of_label.filter_map(is_stale).collect()
 }

@@ -52,8 +52,20 @@ fn a_problem_is_a_document_of_fixed_words() {
         assert_eq!(body["status"], reply.status);
         assert_eq!(reply.status, status(*code).as_u16());
         assert_eq!(body["instance"].as_str(), reply.header("vault-decision"));
-        let known =
-            ["type", "title", "status", "detail", "instance", "purpose", "guard", "pointer", "retry_after", "remedy", "reason"];
+        let known = [
+            "type",
+            "title",
+            "status",
+            "detail",
+            "instance",
+            "purpose",
+            "guard",
+            "pointer",
+            "retry_after",
+            "remedy",
+            "reason",
+            "authority",
+        ];
         for member in body.as_object().unwrap().keys() {
             assert!(known.contains(&member.as_str()), "{member}");
         }

@@ -71,6 +71,36 @@ fn an_erased_subject_answers_gone_everywhere_and_its_certificate_holds() {
 }
 
 #[test]
+fn an_erasure_that_waits_is_denied_by_another_person_or_taken_back_by_its_opener_and_then_it_is_over() {
+    let house = House::shared();
+    let subject = house.ada();
+    house.contact(&subject);
+    let (officer, second) = (house.holder(Role::PrivacyOfficer), house.second(Role::PrivacyOfficer));
+    let say = |by: &Token, erasure: &str, decision: &str| {
+        house.post(&format!("/v1/erasures/{erasure}/approvals"), &json!({"decision": decision})).by(by).send()
+    };
+    for (decision, allowed, other, refusal) in
+        [("deny", &second, &officer, (403, "second-person-required")), ("revoke", &officer, &second, (403, "role-forbidden"))]
+    {
+        let erasure = open(house.as_ref(), &officer, &whole(&subject)).expect(201).member("id");
+        say(other, &erasure, decision).refused(refusal.0, refusal.1);
+        let ended = say(allowed, &erasure, decision).expect(200).json();
+        let state = if decision == "deny" { "denied" } else { "revoked" };
+        assert_eq!((&ended["state"], ended.get("certificate")), (&json!(state), None));
+        // No step leads on from there, and the person is as before.
+        for decision in ["approve", "deny", "revoke"] {
+            let again = say(if decision == "revoke" { &officer } else { &second }, &erasure, decision);
+            again.refused(409, "state-conflict");
+        }
+        assert_eq!(certificate(&house, &erasure).json()["state"], json!(state));
+        house.read(&subject, "b-service", "name").expect(200);
+    }
+    let erasure = open(house.as_ref(), &officer, &whole(&subject)).expect(201).member("id");
+    say(&second, &erasure, "perhaps").refused(422, "invalid-body");
+    approve(&house, &second, &erasure).expect(200);
+}
+
+#[test]
 fn a_certificate_that_was_changed_in_any_part_does_not_verify() {
     let house = House::shared();
     let erased = [house.ada(), house.ada()].map(|subject| {

@@ -8,13 +8,15 @@ use std::sync::{Arc, Mutex, Weak};
 use jiff::{SignedDuration, Timestamp};
 use keys::secret::SecretString;
 use oubliette::audit::note::VerifyingKey;
-use oubliette::config::Config;
+use oubliette::backup::{self, SealPolicy};
+use oubliette::config::{Config, Seal};
 use oubliette::model::caller::{CallerKind, Role};
 use oubliette::model::ids::{CallerId, TenantId};
 use oubliette::model::time::Clock;
 use oubliette::model::wire::PutCaller;
+use oubliette::post::{Settings, Way};
 use oubliette::server::Bound;
-use oubliette::store::sled::{Settings, SledStore};
+use oubliette::store::sled::{self, SledStore};
 use oubliette::tenant::Tenant;
 use oubliette::vault::{Vault, VaultConfig};
 use rustls::ClientConfig;
@@ -51,6 +53,7 @@ pub(crate) struct Home {
     dir: tempfile::TempDir,
     pub(crate) clock: Clock,
     configure: fn(&mut Config),
+    post: Settings,
     controllers: Vec<TenantId>,
     holders: Mutex<BTreeMap<(usize, Role, u8), Token>>,
     count: Mutex<u64>,
@@ -69,12 +72,17 @@ impl House {
 
     /// The same, with other settings.
     pub(crate) fn start_with(configure: fn(&mut Config)) -> Self {
-        Self::make(configure, 0)
+        Self::make(configure, 0, None)
+    }
+
+    /// The same, with another way out for letters than the maildir `letters` among its files.
+    pub(crate) fn start_posting(post: Settings) -> Self {
+        Self::make(|_| {}, 0, Some(post))
     }
 
     /// A fresh vault with so many controllers, over a store that the test can reach into.
     pub(crate) fn of_controllers(count: u8) -> Self {
-        Self::make(|_| {}, count)
+        Self::make(|_| {}, count, None)
     }
 
     /// A vault that other tests use too: only its own objects are a test's business.
@@ -88,12 +96,16 @@ impl House {
         })
     }
 
-    fn make(configure: fn(&mut Config), controllers: u8) -> Self {
+    fn make(configure: fn(&mut Config), controllers: u8, post: Option<Settings>) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        let letters = Some(Way::Maildir(dir.path().join("letters")));
+        // What a test's own partners are vouched for by, if it has any.
+        let authorities = Some(dir.path().join("partners.pem"));
+        let post = post.unwrap_or(Settings { way: letters, authorities, ..Settings::default() });
         let clock = Clock::set_to("2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap());
         Vault::create(&config(dir.path()), &clock, &passphrase()).unwrap();
         let controllers = (1..=controllers).map(|number| TenantId::from_bytes([number; 16])).collect();
-        let home = Home { dir, clock, configure, controllers, holders: Mutex::default(), count: Mutex::default() };
+        let home = Home { dir, clock, configure, post, controllers, holders: Mutex::default(), count: Mutex::default() };
         Self::open(Arc::new(home)).unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -339,6 +351,7 @@ impl Home {
             dir,
             clock: self.clock.clone(),
             configure: self.configure,
+            post: self.post.clone(),
             controllers: self.controllers.clone(),
             holders: Mutex::new(self.holders.lock().unwrap().clone()),
             count: Mutex::new(*self.count.lock().unwrap()),
@@ -347,7 +360,7 @@ impl Home {
 
     /// The store itself. The vault must be closed.
     pub(crate) fn store(&self) -> Result<SledStore, oubliette::store::StoreError> {
-        SledStore::open(&self.path().join("data/db"), Settings::default(), Arc::new(|_| {}))
+        SledStore::open(&self.path().join("data/db"), sled::Settings::default(), Arc::new(|_| {}))
     }
 
     fn vault(&self) -> Result<(Vault, Option<Arc<SledStore>>), String> {
@@ -355,7 +368,16 @@ impl Home {
         (self.configure)(&mut settings);
         let limits = settings.limits;
         let (people_per_hour, step_up_seconds) = (limits.people_per_hour, limits.step_up_seconds);
-        let config = VaultConfig { people_per_hour, step_up_seconds, ..config(self.path()) };
+        let section = settings.backup;
+        let backup = section.target.map(|target| backup::Settings {
+            target,
+            every: None,
+            keep: section.keep,
+            seal: if section.seal == Seal::AfterBackup { SealPolicy::AfterBackup } else { SealPolicy::Immediate },
+            bytes_per_second: section.mib_per_second << 20,
+        });
+        let post = self.post.clone();
+        let config = VaultConfig { people_per_hour, step_up_seconds, post, backup, ..config(self.path()) };
         if self.controllers.is_empty() {
             let vault = Vault::open(&config, self.clock.clone()).map_err(|error| error.to_string())?;
             return Ok((vault, None));
@@ -449,7 +471,7 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     found
 }
 
-fn copy_tree(from: &Path, to: &Path) {
+pub(crate) fn copy_tree(from: &Path, to: &Path) {
     use std::os::unix::fs::PermissionsExt;
     for entry in std::fs::read_dir(from).unwrap() {
         let path = entry.unwrap().path();

@@ -144,13 +144,47 @@ impl Connection {
             .filter_map(|line| line.split_once(':'))
             .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
             .collect();
-        assert!(headers.iter().all(|(name, _)| name != "transfer-encoding"), "an answer of known length");
+        if headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked") {
+            let bytes = self.chunks()?;
+            return Some(Reply { status, headers, bytes });
+        }
         let length = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
         while self.left.len() < length {
             self.more()?;
         }
         let bytes = self.left.drain(..length).collect();
         Some(Reply { status, headers, bytes })
+    }
+
+    /// Whatever comes next; `None` when the connection ends.
+    pub(crate) fn some(&mut self) -> Option<Vec<u8>> {
+        if self.left.is_empty() {
+            self.more()?;
+        }
+        Some(std::mem::take(&mut self.left))
+    }
+
+    /// A body that comes in pieces, up to the empty one.
+    fn chunks(&mut self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        loop {
+            let end = loop {
+                match self.left.windows(2).position(|two| two == b"\r\n") {
+                    Some(end) => break end,
+                    None => self.more()?,
+                }
+            };
+            let length = usize::from_str_radix(std::str::from_utf8(&self.left[..end]).ok()?, 16).ok()?;
+            self.left.drain(..end + 2);
+            while self.left.len() < length + 2 {
+                self.more()?;
+            }
+            bytes.extend(self.left.drain(..length));
+            self.left.drain(..2);
+            if length == 0 {
+                return Some(bytes);
+            }
+        }
     }
 
     /// One request and its answer.

@@ -17,13 +17,21 @@ mod batches;
 #[cfg(test)]
 mod bodies;
 #[cfg(test)]
+mod bundles;
+#[cfg(test)]
 mod canary;
 #[cfg(test)]
 mod conventions;
 #[cfg(test)]
+mod custody;
+#[cfg(test)]
 mod decisions;
 #[cfg(test)]
 mod erasures;
+#[cfg(test)]
+mod executable;
+#[cfg(test)]
+mod forensics;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
@@ -33,8 +41,18 @@ mod idempotency;
 #[cfg(test)]
 mod leak;
 #[cfg(test)]
+mod ocsf;
+#[cfg(test)]
+mod post;
+#[cfg(test)]
 mod promises;
 #[cfg(test)]
 mod routes;
+#[cfg(test)]
+mod runbook;
+#[cfg(test)]
+mod stand_in;
+#[cfg(test)]
+mod states;
 #[cfg(test)]
 mod tamper;

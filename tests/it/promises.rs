@@ -1,10 +1,16 @@
 //! The promises of the published policy, each through the real HTTPS API (each named by its number). Of p13 to p24 the part that
 //! rests on purpose and category.
 
+pub(crate) mod backups;
+mod bundles;
 mod config;
-mod consents;
+pub(crate) mod consents;
+mod incidents;
+pub(crate) mod letters;
+mod partners;
 mod people;
 mod reading;
+mod requests;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -264,7 +270,10 @@ fn promise_p24_legal_and_policy_duties_are_two_purposes_and_rights_reach_everyth
     house.get(&path).by(&narrow).purpose("l1-legal").send().refused(403, "purpose-not-granted");
     let officer = house.caller(CallerKind::Person, &[Role::PrivacyOfficer], &["l1-legal", "x-rights"]);
     house.get(&path).by(&officer).purpose("l1-legal").send().refused(403, "role-forbidden");
-    let rights = || house.get(&path).by(&officer).purpose("x-rights").send().expect(200).text();
+    // An officer reads for the request of a person that is open and verified, and for nothing else.
+    house.get(&path).by(&officer).purpose("x-rights").send().refused(403, "role-forbidden");
+    let request = house.verified_request(&subject);
+    let rights = || house.get(&path).by(&officer).purpose("x-rights").header("vault-case", &request).send().expect(200).text();
     assert!(!rights().contains("a message") && !rights().contains("C01X00T47"));
     house.step_up(&officer);
     let rights = rights();

@@ -148,7 +148,8 @@ impl<'a> Attack<'a> {
                         self.tree.entry((head.map, head.level, head.index)).or_default().push(value);
                     }
                 }
-                Some(b's' | b'c') => {
+                // Rows about one subject; and papers, whose first part is the id that their key stands under.
+                Some(b's' | b'c' | b'g' | b'l' | b'd' | b'u' | b'b' | b'p') => {
                     if let Some(subject) = id(key, 1) {
                         self.own.entry(subject).or_default().push((key, value));
                     }
@@ -159,7 +160,9 @@ impl<'a> Attack<'a> {
                     }
                 }
                 Some(b'i') => self.vault_rows.extend(value.get(25..).map(|sealed| (key.as_slice(), sealed))),
-                Some(b'e' | b'k' | b't' | b'x') => self.vault_rows.push((key, value)),
+                Some(b'e' | b'k' | b't' | b'x' | b'q' | b'o' | b'f' | b'h' | b'a' | b'w' | b'z') => {
+                    self.vault_rows.push((key, value))
+                }
                 Some(b'v') => drop(pieces.insert(key, value)),
                 _ => {}
             }
@@ -278,11 +281,31 @@ impl<'a> Attack<'a> {
     }
 
     fn open_vault_rows(&mut self) {
-        let Some(row_key) = self.loot.system.get(&ROW_KEY) else { return };
-        for (key, sealed) in &self.vault_rows {
-            if let Some(plain) = open::wrap(row_key, &self.held.vault, key, sealed) {
+        let Some(row_key) = self.loot.system.get(&ROW_KEY).copied() else { return };
+        for (key, sealed) in std::mem::take(&mut self.vault_rows) {
+            if let Some(plain) = open::wrap(&row_key, &self.held.vault, key, sealed) {
+                self.open_within(key, &plain);
                 self.loot.rows.push((key.to_vec(), plain));
             }
+        }
+    }
+
+    /// What a row of the vault holds of one subject, sealed once more under some subject's tag key.
+    fn open_within(&mut self, ext: &[u8], plain: &[u8]) {
+        let starts = (3..plain.len()).filter(|start| plain[*start..].starts_with(b"PVW1"));
+        let sealed = starts.filter_map(|start| {
+            // A byte string of CBOR (RFC 8949): its head says how long it is.
+            let length = match plain[start - 3..start] {
+                [_, 0x58, length] => usize::from(length),
+                [0x59, high, low] => usize::from(u16::from_be_bytes([high, low])),
+                _ => return None,
+            };
+            plain.get(start..start + length)
+        });
+        for sealed in sealed {
+            let tag_keys = self.subject_keys.values().flatten().filter(|key| key.0 == 0);
+            let opened = tag_keys.filter_map(|(_, _, key)| open::wrap(key, &self.held.vault, ext, sealed));
+            self.loot.rows.extend(opened.map(|plain| (ext.to_vec(), plain)));
         }
     }
 

@@ -35,7 +35,7 @@ fn certificate() -> Certificate {
         algorithm: "AES-256-GCM".into(),
         counts: [("pd:Contact".to_owned(), 2), ("pd:Name".to_owned(), 1)].into(),
         kept: vec![Kept { what: "invoices".into(), rule: "HGB §257".into(), until: Some(jiff::civil::date(2036, 12, 31)) }],
-        recipients: vec![Recipient { name: "mailer".into(), told_at: at(4), acknowledged_at: None }],
+        recipients: vec![Recipient { name: "mailer".into(), state: "waiting".into(), queued_at: at(4), acknowledged_at: None }],
         backups: vec![Backup { target: "b1".into(), verified_at: at(5) }],
         self_test: SelfTest {
             checks: vec![Check { name: "record".into(), result: "closed".into() }],

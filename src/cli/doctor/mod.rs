@@ -11,7 +11,9 @@ use super::folder::Folder;
 use super::out::Out;
 use crate::model::time::Clock;
 
+mod backups;
 mod certificates;
+mod custody;
 mod files;
 mod machine;
 
@@ -83,12 +85,14 @@ impl Doctor {
 
 fn examine(dir: &Path, clock: &Clock) -> Vec<Finding> {
     let mut findings = files::permissions(dir);
+    findings.extend(custody::holder(dir));
     findings.push(files::overwriting(dir));
     findings.push(files::room(dir));
     findings.push(machine::swap());
     findings.push(machine::core_dumps());
     findings.push(machine::clock(dir, clock));
     findings.extend(certificates::dates(dir, clock));
+    findings.push(backups::age(dir, clock));
     findings
 }
 

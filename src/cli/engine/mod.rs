@@ -3,7 +3,10 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
+use keys::root::{Custody, Pkcs11Settings, RootFile};
 use keys::secret::SecretString;
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::runtime::Runtime;
@@ -14,17 +17,22 @@ use tokio::task::{JoinError, JoinHandle};
 use super::failure::Failure;
 use super::private;
 use crate::audit::Mode;
-use crate::config::{Config, LogLevel, TrailReads};
+use crate::backup::{SealPolicy, Settings};
+use crate::config::{BackupSection, Config, CustodyProvider, LogLevel, PostSection, Seal, SmtpSecurity, TrailReads};
 use crate::model::caller::{CallerKind, Role};
 use crate::model::time::Clock;
 use crate::model::wire::PutCaller;
+use crate::post::{self, Security, SmtpSettings, Way};
 use crate::server::{Bound, tls};
 use crate::telemetry;
-use crate::vault::{OpenError, UnsealError, Vault, VaultConfig};
+use crate::vault::{CustodySettings, OpenError, UnsealError, Vault, VaultConfig};
 
+mod backup;
 mod offline;
 
+pub(super) use crate::audit::manifest::verify_manifest;
 pub(super) use crate::audit::receipt::is_receipt;
+pub(super) use backup::{backup_target, create_tls, drill_backup, list_backups, newest_backup, restore_backup};
 pub(super) use offline::{export_trail, public_key, public_key_path, verify_certificate, verify_receipt, verify_trail};
 
 /// What a new vault is configured with; every line is a default, so all of them are comments.
@@ -41,8 +49,24 @@ const CONFIG: &str = "\
 # certificate = \"/etc/…/cert.pem\"
 # key = \"/etc/…/key.pem\"
 
+# [custody]
+# provider = \"passphrase\"          or \"shares\" or \"pkcs11\": who holds the root key of a new vault
+# module = \"/usr/lib/…/….so\"      of the token's vendor, for pkcs11
+# token = \"vault\"                 its label; and pin_file = a file of mode 0600
+
 # [trail]
 # reads = \"durable\"                or \"written\": a read is released once its entry is with the operating system
+
+# [backup]
+# target = \"/mnt/backup/vault\"    a folder on another machine's disk; without, nothing is backed up
+# every_seconds = 86400
+# keep = 7
+# seal = \"immediate\"             or \"after-backup\": nobody is erased before the target holds the new tree rows
+
+# [post]                          how letters to people leave; without a way they wait
+# smtp_host = \"mail.example.org\"    or webhook = \"https://…\", or maildir = \"letters\"
+# smtp_user = \"…\"
+# smtp_password_file = \"/run/secrets/…\"
 
 # [log]
 # format = \"text\"                  or \"json\"
@@ -69,8 +93,13 @@ pub(super) struct Running {
     stop: watch::Sender<bool>,
 }
 
-/// Makes a new vault in `dir`: configuration, root key, keyring, store, trail, certificate, two security officers.
+/// Makes a new vault in `dir` that a passphrase opens: see [`create_as`].
 pub(super) fn create(dir: &Path, passphrase: &SecretString) -> Result<Created, Failure> {
+    create_as(dir, keys::random::bytes::<16>()?, Arc::new(passphrase.clone()))
+}
+
+/// Makes a new vault of this id in `dir`: configuration, root key, keyring, store, trail, certificate, two security officers.
+pub(super) fn create_as(dir: &Path, id: keys::Id, holder: Arc<dyn Custody>) -> Result<Created, Failure> {
     private::folder(dir)?;
     let file = dir.join("config.toml");
     if !file.exists() {
@@ -79,7 +108,7 @@ pub(super) fn create(dir: &Path, passphrase: &SecretString) -> Result<Created, F
     let clock = Clock::system();
     let config = load(dir)?;
     let vault_config = vault_config(&config);
-    Vault::create(&vault_config, &clock, passphrase)?;
+    Vault::create_as(&vault_config, &clock, id, holder.as_ref())?;
     if config.tls.certificate.is_none() && config.tls.key.is_none() {
         tls::first_run(&dir.join("tls"), &config.tls.names, clock.now())
             .map_err(|e| Failure::new(format!("cannot make a certificate: {e}")))?;
@@ -87,7 +116,7 @@ pub(super) fn create(dir: &Path, passphrase: &SecretString) -> Result<Created, F
     let runtime = runtime()?;
     runtime.block_on(async {
         let vault = Vault::open(&vault_config, clock)?;
-        vault.unseal(passphrase).await?;
+        vault.unseal_with(holder).await?;
         let first = officer(&vault, "first security officer").await;
         let second = officer(&vault, "second security officer").await;
         vault.close().await;
@@ -95,12 +124,14 @@ pub(super) fn create(dir: &Path, passphrase: &SecretString) -> Result<Created, F
     })
 }
 
-/// Starts the server on `listen` (or the configured address), unsealed when the passphrase is given. A `quiet` server logs
+/// Starts the server on `listen` (or the configured address), unsealed when the passphrase or enough shares are given, or when it
+/// can unseal itself. A `quiet` server logs
 /// warnings only, unless it was configured to say more.
 pub(super) fn start(
     dir: &Path,
     listen: Option<SocketAddr>,
     passphrase: Option<&SecretString>,
+    shares: &[SecretString],
     quiet: bool,
 ) -> Result<Running, Failure> {
     let mut config = load(dir)?;
@@ -112,15 +143,63 @@ pub(super) fn start(
     }
     // Logging that has begun already stays as it is.
     let _ = telemetry::start(&config.log);
-    run(&config, passphrase)
+    run(&config, passphrase, shares)
 }
 
-fn run(config: &Config, passphrase: Option<&SecretString>) -> Result<Running, Failure> {
+/// Hands the root key of the stopped vault in `dir` from `old` to `new`.
+pub(super) fn change_root(dir: &Path, old: Arc<dyn Custody>, new: Arc<dyn Custody>) -> Result<(), Failure> {
+    let config = load(dir)?;
+    let runtime = runtime()?;
+    // Nothing is swept or sent meanwhile: the vault is open for this alone.
+    let vault = Vault::open(&VaultConfig { sweep_every: None, deliver_every: None, ..vault_config(&config) }, Clock::system())?;
+    runtime.block_on(async {
+        vault.unseal_with(old.clone()).await?;
+        let changed = vault.change_root(old, new).await;
+        vault.close().await;
+        changed.map_err(|refused| {
+            let said = refused.reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+            Failure::new(format!("the root key stays where it is: {}{said}", refused.code.sentence()))
+                .remedy("nothing was changed: what opened the vault still does; `oubliette doctor` looks at the holder of now")
+        })
+    })
+}
+
+/// A file of the root key, unopened.
+pub(super) fn root_file(path: &Path) -> Result<RootFile, Failure> {
+    if !path.exists() {
+        return Err(OpenError::NoVault.into());
+    }
+    Ok(keys::root::look(path)?)
+}
+
+/// How the configuration of `dir` says that a token is reached.
+pub(super) fn custody_settings(dir: &Path) -> Result<CustodySettings, Failure> {
+    Ok(custody(&load(dir)?))
+}
+
+/// Who is to hold the root key of a new vault in `dir`.
+pub(super) fn custody_provider(dir: &Path) -> Result<CustodyProvider, Failure> {
+    Ok(load(dir)?.custody.provider)
+}
+
+fn custody(config: &Config) -> CustodySettings {
+    let token = config.custody.module.clone().zip(config.custody.token.clone());
+    let pkcs11 = token.map(|(module, token)| Pkcs11Settings { module, token });
+    CustodySettings { pkcs11, pin: config.custody.pin_file.clone() }
+}
+
+fn run(config: &Config, passphrase: Option<&SecretString>, shares: &[SecretString]) -> Result<Running, Failure> {
     let clock = Clock::system();
     let runtime = runtime()?;
     let vault = Vault::open(&vault_config(config), clock.clone())?;
     if let Some(passphrase) = passphrase {
         runtime.block_on(vault.unseal(passphrase))?;
+    }
+    for share in shares {
+        runtime.block_on(vault.unseal_share(share))?;
+    }
+    if passphrase.is_none() && shares.is_empty() {
+        runtime.block_on(vault.unseal_by_itself())?;
     }
     let listening = config.server.listen;
     let bound = runtime.block_on(Bound::bind(config, clock)).map_err(|e| {
@@ -138,6 +217,11 @@ fn run(config: &Config, passphrase: Option<&SecretString>) -> Result<Running, Fa
 }
 
 impl Running {
+    /// Whether it is open.
+    pub(super) fn is_open(&self) -> bool {
+        !self.vault.is_sealed()
+    }
+
     /// Where it listens.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
@@ -240,9 +324,57 @@ fn vault_config(config: &Config) -> VaultConfig {
         cache_subjects: config.cache.subjects,
         second_person_for_callers: config.callers.second_person,
         people_per_hour: config.limits.people_per_hour,
+        bundle_days: config.bundles.days,
         step_up_seconds: config.limits.step_up_seconds,
-        sweep_every: Some(config.sweep.every_seconds).filter(|every| *every > 0).map(std::time::Duration::from_secs),
+        custody: custody(config),
+        backup: config.backup.target.clone().map(|target| backup_settings(&config.backup, target)),
+        sweep_every: every(config.sweep.every_seconds),
+        deliver_every: every(config.post.every_seconds),
+        post: post_settings(&config.dir, &config.post),
         ..VaultConfig::in_dir(PathBuf::from(&config.dir))
+    }
+}
+
+fn backup_settings(section: &BackupSection, target: PathBuf) -> Settings {
+    Settings {
+        target,
+        every: Some(section.every_seconds).filter(|every| *every > 0).map(std::time::Duration::from_secs),
+        keep: section.keep,
+        seal: match section.seal {
+            Seal::Immediate => SealPolicy::Immediate,
+            Seal::AfterBackup => SealPolicy::AfterBackup,
+        },
+        bytes_per_second: section.mib_per_second << 20,
+    }
+}
+
+fn every(seconds: u64) -> Option<Duration> {
+    Some(seconds).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+}
+
+/// How letters leave. A folder that is not absolute is one of the vault's own.
+fn post_settings(dir: &Path, section: &PostSection) -> post::Settings {
+    let smtp = section.smtp_host.as_ref().map(|host| {
+        let (security, usual) = match section.smtp_security {
+            SmtpSecurity::Tls => (Security::Tls, 465),
+            SmtpSecurity::Starttls => (Security::StartTls, 587),
+            SmtpSecurity::None => (Security::None, 25),
+        };
+        Way::Smtp(SmtpSettings {
+            host: host.clone(),
+            port: section.smtp_port.unwrap_or(usual),
+            security,
+            user: section.smtp_user.clone(),
+            password_file: section.smtp_password_file.clone(),
+        })
+    });
+    let webhook = section.webhook.clone().map(Way::Webhook);
+    let maildir = section.maildir.as_ref().map(|folder| Way::Maildir(dir.join(folder)));
+    post::Settings {
+        way: smtp.or(webhook).or(maildir),
+        from: section.from.clone(),
+        authorities: section.ca_file.clone(),
+        patience: Duration::from_secs(section.timeout_seconds),
     }
 }
 
@@ -255,6 +387,12 @@ async fn officer(vault: &Vault, name: &str) -> Result<SecretString, Failure> {
     }
 }
 
+impl From<keys::KeysError> for Failure {
+    fn from(error: keys::KeysError) -> Self {
+        OpenError::from(error).into()
+    }
+}
+
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         let failure = Failure::new(error.to_string());
@@ -262,6 +400,12 @@ impl From<OpenError> for Failure {
             OpenError::Exists => failure.remedy("name another folder; nothing was touched"),
             OpenError::NoVault => failure.remedy("name the folder that `oubliette init` made"),
             OpenError::Store(_) => failure.remedy("is the vault running already? Stop it first; else see `oubliette doctor`"),
+            OpenError::Keys(keys::KeysError::Token(_)) => failure.remedy(
+                "is the token there, and are module, token and pin_file under [custody] right? Nothing was changed; without its key the vault stays closed",
+            ),
+            OpenError::Keys(keys::KeysError::Share(_)) => failure.remedy("give the shares of the last deal, each once; nothing was changed"),
+            OpenError::Keys(keys::KeysError::OtherCustody(_)) => failure.remedy("keys/root says who holds it: give what that takes"),
+            OpenError::Keys(keys::KeysError::WrongPin) => failure.remedy("correct the PIN; a token locks itself after some wrong ones"),
             OpenError::Keys(keys::KeysError::WrongPassphrase) => failure.remedy("try again with the right passphrase"),
             OpenError::Trail(_) => failure.remedy("`oubliette audit verify` names the first break"),
             OpenError::Foreign => failure.remedy("keys/ and data/ come from two vaults: put the right ones together"),
@@ -269,6 +413,7 @@ impl From<OpenError> for Failure {
                 "put back data/db and data/trail of one moment; a copy must be made while the vault is stopped. `oubliette audit verify` names what is missing",
             ),
             OpenError::HalfMade => failure.remedy("nothing was touched"),
+            OpenError::Restoring | OpenError::NoData => failure.remedy("run `oubliette backup restore TARGET DIR`; see docs/OPERATIONS.md"),
             OpenError::Format => failure.remedy("use the version of oubliette that made it, or a newer one"),
             OpenError::Keys(_) | OpenError::File(..) | OpenError::Tenant(_) => failure.remedy("see `oubliette doctor`"),
         }
@@ -279,6 +424,9 @@ impl From<UnsealError> for Failure {
     fn from(error: UnsealError) -> Self {
         match error {
             UnsealError::WrongPassphrase => Failure::new(error.to_string()).remedy("try again; nothing was changed"),
+            UnsealError::WrongPin => {
+                Failure::new(error.to_string()).remedy("correct the PIN; a token locks itself after some wrong ones")
+            }
             UnsealError::TooSoon(_) => Failure::new(error.to_string()),
             UnsealError::Open(open) => open.into(),
         }
@@ -290,7 +438,7 @@ impl From<UnsealError> for Failure {
 pub(super) fn start_quietly(dir: &Path, passphrase: &SecretString) -> Result<Running, Failure> {
     let mut config = load(dir)?;
     config.server.listen.set_port(0);
-    run(&config, Some(passphrase))
+    run(&config, Some(passphrase), &[])
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use super::super::failure::Failure;
 use crate::audit::certificate;
 use crate::audit::codec;
 use crate::audit::note::VerifyingKey;
+use crate::audit::ocsf;
 use crate::audit::receipt;
 use crate::audit::segment::{self, HEADER, Step};
 use crate::audit::view::{EventView, hex};
@@ -35,8 +36,15 @@ pub(in crate::cli) fn verify_trail(dir: &Path, public: &[u8; 32]) -> Result<(Val
 }
 
 /// Every entry of the trail of `dir` from `from` on, one JSON line each; `line` answers false to stop. How many there were.
-pub(in crate::cli) fn export_trail(dir: &Path, from: u64, line: &mut dyn FnMut(&str) -> bool) -> Result<u64, Failure> {
+/// With `ocsf` each is an event of the Open Cybersecurity Schema Framework.
+pub(in crate::cli) fn export_trail(
+    dir: &Path,
+    from: u64,
+    ocsf: bool,
+    line: &mut dyn FnMut(&str) -> bool,
+) -> Result<u64, Failure> {
     let trail = trail(dir)?;
+    let origin = if ocsf { origin(dir)? } else { String::new() };
     let segments = segment::list(&trail).map_err(|e| Failure::file("list", &trail, &e))?;
     let mut count = 0;
     for found in segments {
@@ -51,7 +59,12 @@ pub(in crate::cli) fn export_trail(dir: &Path, from: u64, line: &mut dyn FnMut(&
                 Step::Frame { entry, end, .. } => {
                     if index >= from {
                         let entry = codec::decode(entry).map_err(|_| damaged(index))?;
-                        let text = serde_json::to_string(&EventView::of(index, &entry)).map_err(|_| damaged(index))?;
+                        let text = if ocsf {
+                            serde_json::to_string(&ocsf::event(&origin, index, &entry))
+                        } else {
+                            serde_json::to_string(&EventView::of(index, &entry))
+                        };
+                        let text = text.map_err(|_| damaged(index))?;
                         if !line(&text) {
                             return Ok(count);
                         }
@@ -101,6 +114,14 @@ pub(in crate::cli) fn public_key(path: &Path) -> Result<[u8; 32], Failure> {
 /// Where `init` leaves the public key.
 pub(in crate::cli) fn public_key_path(dir: &Path) -> PathBuf {
     dir.join("vault.pub")
+}
+
+/// The name of the trail, as `vault.pub` has it.
+fn origin(dir: &Path) -> Result<String, Failure> {
+    let path = public_key_path(dir);
+    let text = std::fs::read_to_string(&path).map_err(|e| Failure::file("read", &path, &e))?;
+    let key = text.trim().parse::<VerifyingKey>();
+    key.map(|key| key.name).map_err(|_| Failure::usage(format!("{} is not a public key of a vault", path.display())))
 }
 
 fn trail(dir: &Path) -> Result<PathBuf, Failure> {
@@ -162,9 +183,19 @@ mod tests {
             lines.push(line.to_owned());
             true
         };
-        let count = export_trail(&dir, 1, &mut keep).unwrap();
+        let count = export_trail(&dir, 1, false, &mut keep).unwrap();
         assert_eq!(count + 1, report["entries"].as_u64().unwrap());
         assert!(lines.iter().any(|line| line.contains("bootstrapCaller")), "{lines:?}");
+
+        let mut events: Vec<Value> = Vec::new();
+        let mut keep = |line: &str| {
+            events.push(serde_json::from_str(line).unwrap());
+            true
+        };
+        assert_eq!(export_trail(&dir, 0, true, &mut keep).unwrap(), report["entries"].as_u64().unwrap());
+        assert_eq!(events[0]["type_uid"], 600_201, "{}", events[0]);
+        let origin = events[0]["app"]["uid"].as_str().unwrap();
+        assert!(origin.starts_with("oubliette.local/vlt_") && events.iter().all(|event| event["metadata"]["version"] == "1.8.0"));
 
         let store = SledStore::open(&dir.join("data/db"), Settings::default(), std::sync::Arc::new(|_| {})).unwrap();
         let (key, value) = store.scan(b"k", None, 1).unwrap().remove(0);

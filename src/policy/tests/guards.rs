@@ -2,6 +2,7 @@
 
 use super::world::{World, consent, contract, guardian, restriction};
 use super::*;
+use crate::model::case::CaseKind;
 use crate::model::standing::{ConsentState, Contract, Extension, Held, RestrictionKind};
 use crate::tenant::{Sources, Tenant};
 
@@ -304,13 +305,16 @@ fn a_child_needs_a_guardian_and_is_never_advertised_to() {
     assert_eq!(world.refusal(ReadRecords, "c-marketing"), ("G9", Code::MinorProtection));
     world.standing.guardian = Some(guardian(&["e-ads", "c-marketing"]));
     world.ask(ReadRecords, "c-marketing");
-    world.protection = true;
+    world.protection = world.case("b-service", &["name"], None);
     for purpose in ["e-ads", "e-personalise"] {
         assert_eq!(world.refusal(ReadRecords, purpose), ("G9", Code::MinorProtection));
     }
     world.standing.guardian = Some(crate::model::standing::GuardianConsent { withdrawn: true, ..guardian(&[]) });
-    world.ask(ReadRecords, "b-service");
-    world.protection = false;
+    // As far as the case reaches, and no further.
+    assert_eq!(world.ask(ReadRecords, "b-service").fields, ["name"]);
+    assert_eq!(world.clone().fields(&["email"]).refusal(ReadRecords, "b-service"), ("G9", Code::GuardianConsentRequired));
+    assert_eq!(world.refusal(ReadRecords, "c-marketing"), ("G9", Code::GuardianConsentRequired));
+    world.protection = None;
     assert_eq!(world.refusal(ReadRecords, "b-service"), ("G9", Code::GuardianConsentRequired));
 }
 
@@ -376,8 +380,8 @@ id = "court-us"
 title = "A court"
 kind = "authority"
 region = "US"
-purposes = ["b-service"]
-fields = ["name"]
+purposes = []
+fields = []
 agreement = "0000000000000000000000000000000000000000000000000000000000000000"
 from = "2026-01-01"
 
@@ -391,11 +395,15 @@ evidence = "test"
 
 #[test]
 fn a_foreign_authority_gets_nothing_from_china_without_an_approval() {
-    let mut world = with_way(World::new(&[Role::Writer], &["b-service"]), COURT);
+    let mut world = with_way(World::new(&[Role::PrivacyOfficer], &["b-service"]), COURT);
     world.recipient = Some("court-us");
+    world.case = world.case("b-service", &["name"], Some("court-us"));
     world.region = "CN".to_owned();
     world.caller.region = Some("CN".to_owned());
     assert_eq!(world.refusal(Disclose, "b-service"), ("G10", Code::ForeignAuthorityApprovalRequired));
+    let mut by_case = world.clone();
+    by_case.case.as_mut().unwrap().abroad = true;
+    assert_eq!(by_case.ask(Disclose, "b-service").fields, ["name"]);
     let approval =
         "\n[[transfer]]\nid = \"approved\"\nfrom = \"CN\"\nto = \"US\"\ntool = \"authority-approval\"\nevidence = \"MOJ-1\"\n";
     let mut approved = with_way(world.clone(), &format!("{COURT}{approval}"));
@@ -406,6 +414,36 @@ fn a_foreign_authority_gets_nothing_from_china_without_an_approval() {
 }
 
 #[test]
+fn what_goes_out_on_a_case_takes_two_officers_and_stays_within_it() {
+    let mut world = with_way(World::new(&[Role::PrivacyOfficer, Role::Writer], &["b-service", "k-security"]), COURT);
+    world.recipient = Some("police-de");
+    assert_eq!(world.refusal(Disclose, "b-service"), ("G1", Code::SecondPersonRequired));
+    world.recipient = Some("parcel");
+    world.disclosed_on = Some(CaseKind::ReasonableNeed);
+    assert_eq!(world.refusal(Disclose, "b-service"), ("G1", Code::SecondPersonRequired));
+    world.case = world.case("b-service", &["name", "email"], Some("parcel"));
+    assert_eq!(world.ask(Disclose, "b-service").fields, ["name", "email"], "the case, not the agreement");
+    for out_of_it in [world.clone().fields(&["phone"]), World { recipient: Some("police-de"), ..world.clone() }] {
+        assert_eq!(out_of_it.refusal(Disclose, "b-service"), ("G11", Code::OutsideCase));
+    }
+    assert_eq!(world.refusal(Disclose, "k-security"), ("G11", Code::OutsideCase));
+    // A case is no agreement, and an officer's is no application's.
+    world.disclosed_on = None;
+    assert_eq!(world.clone().fields(&["email"]).refusal(Disclose, "b-service"), ("G11", Code::OutsideEntrustment));
+    world.disclosed_on = Some(CaseKind::ReasonableNeed);
+    world.caller.roles.remove(&Role::PrivacyOfficer);
+    assert_eq!(world.refusal(Disclose, "b-service"), ("G1", Code::RoleForbidden));
+}
+
+#[test]
+fn an_authority_reads_nothing_for_itself() {
+    let mut world = with_way(World::new(&[Role::Partner], &["b-service"]), COURT);
+    world.own = true;
+    world.caller.partner = Some("police-de".to_owned());
+    assert_eq!(world.refusal(ReadRecords, "b-service"), ("G11", Code::OutsideEntrustment));
+}
+
+#[test]
 fn a_partner_gets_what_its_agreement_says_and_learns_little_else() {
     let mut world = World::new(&[Role::Partner], &["b-delivery", "b-orders"]);
     world.own = true;
@@ -413,6 +451,16 @@ fn a_partner_gets_what_its_agreement_says_and_learns_little_else() {
     assert_eq!(world.ask(ReadRecords, "b-delivery").fields, ["name", "phone", "address"]);
     assert_eq!(world.refusal(ReadRecords, "b-orders"), ("G11", Code::OutsideEntrustment));
     assert_eq!(world.shown(ReadRecords, "b-orders"), (Code::NotAvailable, None));
+    // Nor does its token have a purpose that its agreement does not: the person's word for that purpose alone stands in for both.
+    let mut usual = world.clone();
+    usual.caller.purposes.remove("b-orders");
+    assert_eq!(usual.refusal(ReadRecords, "b-orders"), ("G4", Code::OutsideEntrustment));
+    usual.says("b-orders", "separate:partner:parcel:b-service", ConsentState::Given);
+    assert_eq!(usual.refusal(ReadRecords, "b-orders"), ("G4", Code::OutsideEntrustment));
+    usual.says("b-orders", "separate:partner:parcel:b-orders", ConsentState::Given);
+    assert_eq!(usual.ask(ReadRecords, "b-orders").fields, ["name", "phone", "address"]);
+    usual.caller.purposes.remove("b-delivery");
+    assert_eq!(usual.refusal(ReadRecords, "b-delivery"), ("G4", Code::PurposeNotGranted));
     world.says("b-orders", "separate:partner:parcel", ConsentState::Given);
     assert_eq!(world.ask(ReadRecords, "b-orders").fields, ["name", "phone", "address"]);
     assert_eq!(world.clone().fields(&["email"]).refusal(ReadRecords, "b-orders"), ("G11", Code::OutsideEntrustment));

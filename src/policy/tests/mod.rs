@@ -90,11 +90,14 @@ fn nothing_is_collected_for_the_rights_of_the_person() {
 
 #[test]
 fn a_privacy_officer_reads_for_the_rights_of_the_person_alone() {
-    let world = World::new(&[Role::PrivacyOfficer], &["b-service", "x-rights"]);
+    let mut world = World::new(&[Role::PrivacyOfficer], &["b-service", "x-rights"]);
     assert_eq!(world.refusal(ReadRecords, "b-service"), ("G1", Code::RoleForbidden));
     assert_eq!(world.refusal(ReadRecords, None), ("G3", Code::PurposeRequired));
     assert_eq!(world.refusal(ReadRecords, "nonsense"), ("G3", Code::PurposeNotPublished));
     world.ask(ReadRecords, "x-rights");
+    // Without a request of the person there is nothing to serve.
+    world.request = false;
+    assert_eq!(world.refusal(ReadRecords, "x-rights"), ("G1", Code::RoleForbidden));
 }
 
 #[test]

@@ -4,8 +4,9 @@
 use std::collections::BTreeSet;
 
 use super::policies::policies;
-use super::world::{World, consent, contract, guardian, restriction};
+use super::world::{Approved, World, consent, contract, guardian, restriction};
 use super::*;
+use crate::model::case::CaseKind;
 use crate::model::field::{Field, FieldSet, Identifiability, Kind, Sensitivity};
 use crate::model::purpose::{GroupSet, Purpose};
 use crate::model::rules::{Basis, BasisRule, Partner, PartnerKind};
@@ -38,6 +39,7 @@ fn the_guards_agree_with_a_plain_model_on_random_facts() {
         "G10 foreign-authority-approval-required",
         "G10 transfer-not-permitted",
         "G11 identity-to-ad-partner",
+        "G11 outside-case",
         "G11 outside-entrustment",
         "G12 retention-expired",
         "G13 step-up-required",
@@ -51,6 +53,7 @@ fn the_guards_agree_with_a_plain_model_on_random_facts() {
         "G3 aggregate-only",
         "G3 purpose-not-published",
         "G3 purpose-required",
+        "G4 outside-entrustment",
         "G4 purpose-not-granted",
         "G5 category-not-permitted",
         "G5 origin-scope",
@@ -124,8 +127,9 @@ fn model(world: &World, operation: Operation, named: Option<&str>) -> Outcome {
         Disclose,
     ]
     .contains(&operation);
-    let is_hidden = [ApproveErasure, GetErasure, GetRequest].contains(&operation);
-    let goes_on = [ApproveErasure, GetErasure, GetRequest, ExplainDecision].contains(&operation);
+    let is_hidden = [ApproveErasure, GetErasure, GetRequest, AdvanceRequest, GetRequestResult].contains(&operation);
+    let own_story = [GetCase, ApproveCase, ExplainDecision].contains(&operation);
+    let goes_on = is_hidden || own_story;
     let purpose = named.filter(|_| with_purpose).and_then(|id| tenant.purpose(id));
     let there = world.class.filter(|_| !world.foreign);
     let today = world.now.to_zoned_datetime(jiff::tz::TimeZone::UTC).date();
@@ -148,11 +152,17 @@ fn model(world: &World, operation: Operation, named: Option<&str>) -> Outcome {
     let approved = match world.second {
         Second::Waived => true,
         Second::OpenedBy(other) => other != caller.id && caller.kind == CallerKind::Person,
-        Second::None => operation == OpenErasure,
+        Second::None => [OpenErasure, OpenCase].contains(&operation),
     };
+    let to = world.recipient.and_then(|id| tenant.partner(id));
+    let authority = to.is_some_and(|partner| partner.kind == PartnerKind::Authority);
+    let needs_case = operation == Disclose && (authority || world.disclosed_on.is_some());
+    let case = world.case.as_ref().filter(|_| needs_case);
     let says = |role: &Role| match sign(operation, *role) {
+        "●" if needs_case && *role != Role::PrivacyOfficer => Err(Code::RoleForbidden),
+        "●" if needs_case && case.is_none() => Err(Code::SecondPersonRequired),
         "●" => Ok(()),
-        "●¹" if purpose.is_none_or(|purpose| purpose.id == "x-rights") => Ok(()),
+        "●¹" if purpose.is_none_or(|purpose| purpose.id == "x-rights" && world.request) => Ok(()),
         "△" if approved => Ok(()),
         "△" => Err(Code::SecondPersonRequired),
         "○" if world.own && operation == ApproveErasure && !approved => Err(Code::SecondPersonRequired),
@@ -196,8 +206,24 @@ fn model(world: &World, operation: Operation, named: Option<&str>) -> Outcome {
         (_, Some(purpose)) if purpose.id == "h-efficiency" => return Err(("G3", Code::AggregateOnly)),
         (_, Some(purpose)) => purpose,
     };
+    let own_words = |partner: &Partner| {
+        let kinds = [format!("separate:partner:{}", partner.id), format!("separate:partner:{}:{}", partner.id, purpose.id)];
+        let said =
+            world.standing.consents.iter().filter(|consent| consent.purpose == purpose.id && kinds.contains(&consent.kind));
+        let last = said.max_by_key(|consent| consent.at).filter(|_| person);
+        last.is_some_and(|consent| {
+            consent.state == ConsentState::Given && consent.until.is_none_or(|until| world.now.as_microsecond() < until)
+        })
+    };
     if !caller.purposes.contains(&purpose.id) {
-        return Err(("G4", Code::PurposeNotGranted));
+        match caller.partner.as_deref().and_then(|id| tenant.partner(id)) {
+            Some(partner) if releases && !partner.purposes.contains(&purpose.id) => {
+                if !own_words(partner) {
+                    return Err(("G4", Code::OutsideEntrustment));
+                }
+            }
+            _ => return Err(("G4", Code::PurposeNotGranted)),
+        }
     }
 
     // G5
@@ -342,19 +368,24 @@ fn model(world: &World, operation: Operation, named: Option<&str>) -> Outcome {
 
     // G9
     if person && world.minor {
-        if on_device {
+        let gets = world.recipient.or(caller.partner.as_deref()).and_then(|id| tenant.partner(id));
+        if on_device || gets.is_some_and(|partner| partner.kind == PartnerKind::AdAnalytics) {
             return Err(("G9", Code::MinorProtection));
         }
         let by_law =
             basis.is_some_and(|basis| basis.basis == Basis::LegalObligation) && (purpose.id != "l1-legal" || rule.is_some());
-        if purpose.id != "x-rights" && !world.protection && !by_law {
-            match world.standing.guardian.as_ref().filter(|word| !word.withdrawn) {
-                None => return Err(("G9", Code::GuardianConsentRequired)),
-                Some(word) => {
-                    let explicit = operation == Disclose || basis.is_some_and(|basis| basis.basis == Basis::Consent);
-                    if explicit && !lineage.iter().any(|id| word.purposes.contains(id)) {
-                        return Err(("G9", Code::MinorProtection));
-                    }
+        if purpose.id != "x-rights" && !by_law {
+            let explicit = operation == Disclose || basis.is_some_and(|basis| basis.basis == Basis::Consent);
+            let missing = match world.standing.guardian.as_ref().filter(|word| !word.withdrawn) {
+                None => Some(Code::GuardianConsentRequired),
+                Some(word) if explicit && !lineage.iter().any(|id| word.purposes.contains(id)) => Some(Code::MinorProtection),
+                Some(_) => None,
+            };
+            if let Some(code) = missing {
+                // Only a case for the child's protection, about this purpose, stands in for the guardian, as far as it reaches.
+                let protection = world.protection.as_ref().filter(|case| case.purposes.contains(&purpose.id));
+                if !protection.is_some_and(|case| cover(&|field| case.fields.contains(field.number))) {
+                    return Err(("G9", code));
                 }
             }
         }
@@ -366,7 +397,20 @@ fn model(world: &World, operation: Operation, named: Option<&str>) -> Outcome {
     let theirs = caller.region.as_deref().unwrap_or("EU");
     let writes = matches!(operation, CreateSubject | WriteRecord | RectifyRecord);
     let mut ways = vec![if writes { (theirs, here) } else { (here, theirs) }];
-    ways.extend(partner.map(|partner| (here, partner.region.as_str())));
+    let abroad = |partner: &Partner| partner.kind == PartnerKind::Authority && partner.region != "CN";
+    let to_foreign_authority = person && here == "CN" && partner.is_some_and(abroad);
+    let rule_approves = partner.is_some_and(|partner| {
+        tenant.all_transfers().iter().any(|rule| {
+            rule.from == "CN"
+                && rule.to == partner.region
+                && rule.tool == "authority-approval"
+                && rule.valid_until.is_none_or(|last| today <= last)
+        })
+    });
+    if to_foreign_authority && !rule_approves && !world.case.as_ref().is_some_and(|case| case.abroad) {
+        return Err(("G10", Code::ForeignAuthorityApprovalRequired));
+    }
+    ways.extend(partner.filter(|_| !to_foreign_authority).map(|partner| (here, partner.region.as_str())));
     let mut anonymous = false;
     for (from, to) in ways.into_iter().filter(|(from, to)| from != to) {
         let in_force = |tool: &dyn Fn(&str) -> bool| {
@@ -379,18 +423,6 @@ fn model(world: &World, operation: Operation, named: Option<&str>) -> Outcome {
             return Err(("G10", Code::TransferNotPermitted));
         }
         anonymous |= !whole;
-    }
-    let approved = |partner: &Partner| {
-        tenant.all_transfers().iter().any(|rule| {
-            rule.from == "CN"
-                && rule.to == partner.region
-                && rule.tool == "authority-approval"
-                && rule.valid_until.is_none_or(|last| today <= last)
-        })
-    };
-    let foreign = |partner: &Partner| partner.kind == PartnerKind::Authority && partner.region != "CN" && !approved(partner);
-    if person && here == "CN" && partner.is_some_and(foreign) {
-        return Err(("G10", Code::ForeignAuthorityApprovalRequired));
     }
     if anonymous && !cover(&|field| field.identifiability != Identifiability::Direct) {
         return Err(("G10", Code::TransferNotPermitted));
@@ -414,8 +446,9 @@ fn model(world: &World, operation: Operation, named: Option<&str>) -> Outcome {
             None => {}
             Some(partner) => {
                 let live = partner.from <= today && partner.until.is_none_or(|last| today <= last);
-                let own = partner.purposes.contains(&purpose.id) || said(format!("separate:partner:{}", partner.id));
-                if !live || !own {
+                let own = partner.purposes.contains(&purpose.id) || own_words(partner);
+                let agreed = case.is_some() || own && partner.kind != PartnerKind::Authority;
+                if !live || !agreed {
                     return Err(("G11", Code::OutsideEntrustment));
                 }
                 let nameless = |field: &Field| {
@@ -423,10 +456,21 @@ fn model(world: &World, operation: Operation, named: Option<&str>) -> Outcome {
                         || field.identifiability != Identifiability::Direct
                         || said(format!("explicit:partner:{}:{}", partner.id, field.name))
                 };
+                if let Some(case) = case
+                    && !(case.recipient == Some(partner.id.as_str())
+                        && case.purposes.contains(&purpose.id)
+                        && cover(&|field| case.fields.contains(field.number)))
+                {
+                    return Err(("G11", Code::OutsideCase));
+                }
+                let scope = case.map_or(partner.fields, |case| case.fields);
+                if case.is_some() && !cover(&|field| nameless(field) && scope.contains(field.number)) {
+                    return Err(("G11", Code::IdentityToAdPartner));
+                }
                 if !cover(&nameless) {
                     return Err(("G11", Code::IdentityToAdPartner));
                 }
-                if !cover(&|field| nameless(field) && partner.fields.contains(field.number)) {
+                if !cover(&|field| nameless(field) && scope.contains(field.number)) {
                     return Err(("G11", Code::OutsideEntrustment));
                 }
             }
@@ -606,7 +650,20 @@ fn random(policies: &[crate::tenant::Tenant], seed: u64) -> (World, Operation, O
     }
     if operation == Disclose && !dice.once_in(8) {
         world.caller.roles.insert(Role::Writer);
-        world.recipient = Some(*dice.of(&["parcel", "affiliate-jp", "affiliate-cn", "ads-one", "ads-two", "court-us"]));
+        world.recipient = Some(*dice.of(&[
+            "parcel",
+            "affiliate-jp",
+            "affiliate-cn",
+            "ads-one",
+            "ads-two",
+            "court-us",
+            "court-us",
+            "police-de",
+        ]));
+        if dice.once_in(2) {
+            world.caller.roles.insert(Role::PrivacyOfficer);
+        }
+        world.disclosed_on = *dice.of(&[None, None, Some(CaseKind::LegalProcess), Some(CaseKind::ReasonableNeed)]);
     }
     if dice.once_in(12) {
         world.caller.partner = Some((*dice.of(&["parcel", "ads-one", "nobody"])).to_owned());
@@ -689,13 +746,26 @@ fn random(policies: &[crate::tenant::Tenant], seed: u64) -> (World, Operation, O
 }
 
 /// What stands about the person: mostly yes.
+/// A case that may fit the call, or not quite.
+fn approved(world: &World, dice: &mut Dice, ids: &[String], purpose: Option<&str>) -> Approved {
+    let mut purposes = vec![dice.of(ids).clone()];
+    purposes.extend(purpose.filter(|_| !dice.once_in(5)).map(str::to_owned));
+    let mut fields: FieldSet = world.tenant.fields().iter().map(|field| field.number).filter(|_| dice.once_in(3)).collect();
+    if !dice.once_in(4) {
+        world.fields.iter().for_each(|number| fields.insert(*number));
+    }
+    let recipient = if dice.once_in(6) { Some("parcel") } else { world.recipient };
+    Approved { purposes, fields, recipient, abroad: dice.once_in(3) }
+}
+
 fn standing(world: &mut World, dice: &mut Dice, ids: &[String], purpose: Option<&str>) {
     let named = |id: &&str| ids.iter().any(|known| known == id);
     let family = purpose.filter(named).map(|id| lineage(world, id)).unwrap_or_default();
     let times = [None, None, None, Some(world.now.as_microsecond()), Some(world.now.as_microsecond() + 1)];
     world.standing.consents.clear();
     for id in family.iter().chain([dice.of(ids)]) {
-        for kind in ["general", "separate", "separate:partner:parcel", "explicit:partner:ads-one:device"] {
+        let for_parcel = format!("separate:partner:parcel:{id}");
+        for kind in ["general", "separate", "separate:partner:parcel", &for_parcel, "explicit:partner:ads-one:device"] {
             if dice.once_in(3) || world.standing.consent(id, kind).is_some() {
                 continue;
             }
@@ -752,7 +822,9 @@ fn standing(world: &mut World, dice: &mut Dice, ids: &[String], purpose: Option<
     if dice.once_in(10) {
         world.of_age_since = jiff::Timestamp::from_microsecond(4_000).ok();
     }
-    world.protection = dice.once_in(6);
+    world.protection = dice.once_in(3).then(|| approved(world, dice, ids, purpose));
+    world.case = dice.once_in(2).then(|| approved(world, dice, ids, purpose));
+    world.request = !dice.once_in(4);
     if !dice.once_in(4) {
         let mut word = guardian(&[]);
         word.purposes = some(dice);

@@ -127,8 +127,7 @@ fn transfers(steps: &mut Steps) -> String {
     let no_text = "0".repeat(64);
     write!(
         text,
-        "\n[[partner]]\nid = \"court-us\"\ntitle = \"A court\"\nkind = \"authority\"\nregion = \"US\"\npurposes = [\"b-service\", \"l1-legal\", \
-         \"x-rights\"]\nfields = [\"name\", \"invoice\"]\nagreement = \"{no_text}\"\nfrom = \"2026-01-01\"\n"
+        "\n[[partner]]\nid = \"court-us\"\ntitle = \"A court\"\nkind = \"authority\"\nregion = \"US\"\npurposes = []\nfields = []\nagreement = \"{no_text}\"\nfrom = \"2026-01-01\"\n"
     )
     .unwrap();
     let from = steps.of(&["2026-01-01", "2026-01-01", "2026-11-23", "2026-11-24"]);

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::super::*;
 use crate::model::caller::{Caller, CallerKind, Grounds, Operation, Role};
+use crate::model::case::CaseKind;
 use crate::model::code::Code;
 use crate::model::field::FieldSet;
 use crate::model::ids::{CallerId, RecordId, TenantId};
@@ -81,6 +82,21 @@ pub(super) fn guardian(purposes: &[&str]) -> GuardianConsent {
     GuardianConsent { guardian: [6; 16], method: "signed-form".to_owned(), at: 0, purposes, withdrawn: false }
 }
 
+/// What a case that two people decided lets be done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Approved {
+    pub(super) purposes: Vec<String>,
+    pub(super) fields: FieldSet,
+    pub(super) recipient: Option<&'static str>,
+    pub(super) abroad: bool,
+}
+
+impl Approved {
+    fn facts(&self) -> CaseFacts<'_> {
+        CaseFacts { purposes: &self.purposes, fields: self.fields, recipient: self.recipient, approved_abroad: self.abroad }
+    }
+}
+
 #[derive(Clone)]
 pub(super) struct World {
     pub(super) tenant: Tenant,
@@ -97,8 +113,14 @@ pub(super) struct World {
     pub(super) grounds: Grounds,
     /// The id of the partner that something is disclosed to.
     pub(super) recipient: Option<&'static str>,
-    /// An approved case for the child's protection is named.
-    pub(super) protection: bool,
+    /// On what kind of case a disclosure is to be made.
+    pub(super) disclosed_on: Option<CaseKind>,
+    /// The approved case that the disclosure names.
+    pub(super) case: Option<Approved>,
+    /// The approved case for the child's protection that is named.
+    pub(super) protection: Option<Approved>,
+    /// An open, verified request of the person is named.
+    pub(super) request: bool,
     /// The source system that the record came from.
     pub(super) source: Option<&'static str>,
     pub(super) session: bool,
@@ -136,7 +158,10 @@ impl World {
             standing: in_order(&tenant),
             grounds: Grounds { rule: Some("de-hgb-257".to_owned()), ..Grounds::NONE },
             recipient: None,
-            protection: false,
+            disclosed_on: None,
+            case: None,
+            protection: None,
+            request: true,
             source: None,
             session: false,
             foreign: false,
@@ -170,6 +195,12 @@ impl World {
         let groups = self.tenant.groups_of(purposes).unwrap();
         self.record = Some((purposes.iter().map(|&id| id.to_owned()).collect(), groups, at(collected_at)));
         self
+    }
+
+    /// A case about these fields for a purpose, for this recipient.
+    pub(super) fn case(&self, purpose: &str, fields: &[&str], recipient: Option<&'static str>) -> Option<Approved> {
+        let fields = fields.iter().map(|name| self.tenant.field(name).unwrap().number).collect();
+        Some(Approved { purposes: vec![purpose.to_owned()], fields, recipient, abroad: false })
     }
 
     /// Destroys the key of a group.
@@ -210,6 +241,7 @@ impl World {
             source: self.source,
             session: self.session,
         });
+        let (case, protection) = (self.case.as_ref().map(Approved::facts), self.protection.as_ref().map(Approved::facts));
         let facts = Facts {
             subject: subject.as_ref(),
             own: self.own,
@@ -219,7 +251,10 @@ impl World {
             key_groups: self.alive,
             dead_groups: self.dead,
             recipient: self.recipient.and_then(|id| self.tenant.partner(id)),
-            protection: self.protection,
+            disclosed_on: self.disclosed_on,
+            case: case.as_ref(),
+            protection: protection.as_ref(),
+            request: self.request,
             trail: self.trail,
             ..Facts::of(&self.tenant)
         };

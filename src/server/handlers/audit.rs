@@ -3,7 +3,7 @@
 use super::{Asked, Outcome};
 use crate::vault::{AuditQuery, CheckpointQuery};
 
-/// listAuditEvents
+/// listAuditEvents: a page, or with `Accept: application/x-ndjson` everything that is asked for, as OCSF events
 pub(crate) async fn events(mut asked: Asked) -> Outcome {
     let query = &mut asked.query;
     let ask = AuditQuery {
@@ -13,6 +13,7 @@ pub(crate) async fn events(mut asked: Asked) -> Outcome {
         purpose: query.name("purpose")?,
         tag: query.name("tag")?,
         page: query.page()?,
+        ocsf: asked.accept.best(&["application/json", "application/x-ndjson"]) == 1,
     };
     asked.vault.audit_events(&asked.call, ask).await
 }

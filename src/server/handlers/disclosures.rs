@@ -20,6 +20,7 @@ pub(crate) async fn list(mut asked: Asked) -> Outcome {
         Some(id) => Some(Whom::Subject(id.parse().map_err(|_| Code::NotFound)?)),
     };
     let updates = query.typed::<bool>("updates")?.unwrap_or_default();
-    let ask = DisclosureQuery { subject, partner: query.name("partner")?, updates, page: query.page()? };
+    let overdue = query.typed::<bool>("overdue")?.unwrap_or_default();
+    let ask = DisclosureQuery { subject, partner: query.name("partner")?, updates, overdue, page: query.page()? };
     asked.vault.disclosures(&asked.call, ask).await
 }

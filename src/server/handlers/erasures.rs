@@ -11,8 +11,8 @@ pub(crate) async fn open(asked: Asked) -> Outcome {
 /// approveErasure
 pub(crate) async fn approve(asked: Asked) -> Outcome {
     let erasure = asked.id("erasure")?;
-    asked.nothing()?;
-    asked.vault.approve_erasure(&asked.call, erasure).await
+    let body = asked.json_or_nothing()?;
+    asked.vault.approve_erasure(&asked.call, erasure, body).await
 }
 
 /// getErasure, for a caller; the holder of a claim code is seen to by the edge.

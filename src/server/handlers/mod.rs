@@ -2,12 +2,14 @@
 
 pub(super) mod audit;
 pub(super) mod callers;
+pub(super) mod cases;
 pub(super) mod config;
 pub(super) mod consents;
 pub(super) mod contracts;
 pub(super) mod decisions;
 pub(super) mod disclosures;
 pub(super) mod erasures;
+pub(super) mod incidents;
 pub(super) mod keys;
 pub(super) mod lookups;
 pub(super) mod notices;
@@ -15,6 +17,7 @@ pub(super) mod queries;
 pub(super) mod records;
 pub(super) mod requests;
 pub(super) mod restrictions;
+pub(super) mod ropa;
 pub(super) mod secrets;
 pub(super) mod stats;
 pub(super) mod step_ups;

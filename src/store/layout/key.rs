@@ -1,7 +1,8 @@
 //! Row keys: the letter of their kind, then fixed-width parts.
 
 use crate::model::ids::{
-    CallerId, ConsentId, DisclosureId, ErasureId, NoticeId, RecordId, RequestId, RestrictionId, SubjectId, TenantId,
+    CallerId, CaseId, ConsentId, DeliveryId, DisclosureId, ErasureId, IncidentId, NoticeId, PaperId, RecordId, RequestId,
+    RestrictionId, SubjectId, TenantId,
 };
 
 /// The key of a row, taken apart.
@@ -53,6 +54,14 @@ pub enum RowKey {
     Restriction(SubjectId, RestrictionId),
     /// `q`: a request of a person.
     Request(RequestId),
+    /// `p`: a paper of a request or a case, under a key of its own. The first part is the id of what it belongs to.
+    Paper([u8; 16], PaperId),
+    /// `a`: a case of a disclosure that two people decide.
+    Case(CaseId),
+    /// `w`: a message on its way out.
+    Delivery(DeliveryId),
+    /// `z`: an incident.
+    Incident(IncidentId),
     /// `d`: what of a subject went to a partner.
     Disclosure(SubjectId, DisclosureId),
     /// `u`: what a partner that got something of a subject is to hear of.
@@ -98,10 +107,12 @@ pub enum PolicyPart {
     Proposal = 2,
     /// A published version.
     Version = 3,
+    /// How far the telling of a published version has come.
+    Telling = 4,
 }
 
 impl PolicyPart {
-    const ALL: [Self; 3] = [Self::Draft, Self::Proposal, Self::Version];
+    const ALL: [Self; 4] = [Self::Draft, Self::Proposal, Self::Version, Self::Telling];
 
     fn parse(part: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|own| *own as u8 == part)
@@ -140,6 +151,10 @@ impl RowKey {
             Self::Consent(subject, consent) => [b"g".as_slice(), subject.bytes(), consent.bytes()].concat(),
             Self::Restriction(subject, restriction) => [b"l".as_slice(), subject.bytes(), restriction.bytes()].concat(),
             Self::Request(request) => [b"q".as_slice(), request.bytes()].concat(),
+            Self::Paper(file, paper) => [&prefix::papers(file), paper.bytes().as_slice()].concat(),
+            Self::Case(case) => [b"a".as_slice(), case.bytes()].concat(),
+            Self::Delivery(delivery) => [b"w".as_slice(), delivery.bytes()].concat(),
+            Self::Incident(incident) => [b"z".as_slice(), incident.bytes()].concat(),
             Self::Disclosure(subject, disclosure) => [b"d".as_slice(), subject.bytes(), disclosure.bytes()].concat(),
             Self::Update(subject, update) => [b"u".as_slice(), subject.bytes(), update].concat(),
             Self::Notice(subject, notice) => [b"b".as_slice(), subject.bytes(), notice.bytes()].concat(),
@@ -185,6 +200,10 @@ impl RowKey {
             b'g' => Self::Consent(rest.subject()?, ConsentId::from_bytes(rest.take()?)),
             b'l' => Self::Restriction(rest.subject()?, RestrictionId::from_bytes(rest.take()?)),
             b'q' => Self::Request(RequestId::from_bytes(rest.take()?)),
+            b'p' => Self::Paper(rest.take()?, PaperId::from_bytes(rest.take()?)),
+            b'a' => Self::Case(CaseId::from_bytes(rest.take()?)),
+            b'w' => Self::Delivery(DeliveryId::from_bytes(rest.take()?)),
+            b'z' => Self::Incident(IncidentId::from_bytes(rest.take()?)),
             b'd' => Self::Disclosure(rest.subject()?, DisclosureId::from_bytes(rest.take()?)),
             b'u' => Self::Update(rest.subject()?, rest.take()?),
             b'b' => Self::Notice(rest.subject()?, NoticeId::from_bytes(rest.take()?)),
@@ -266,6 +285,23 @@ pub mod prefix {
         of(b'l', subject)
     }
 
+    /// Every paper of a request or a case.
+    pub fn papers(file: &[u8; 16]) -> Vec<u8> {
+        [b"p".as_slice(), file].concat()
+    }
+
+    /// Every request.
+    pub const REQUESTS: &[u8] = b"q";
+
+    /// Every case.
+    pub const CASES: &[u8] = b"a";
+
+    /// Every message on its way out.
+    pub const DELIVERIES: &[u8] = b"w";
+
+    /// Every incident.
+    pub const INCIDENTS: &[u8] = b"z";
+
     /// Every disclosure of every subject.
     pub const DISCLOSURES: &[u8] = b"d";
 
@@ -280,6 +316,11 @@ pub mod prefix {
     /// Every update about a subject.
     pub fn updates(subject: &SubjectId) -> Vec<u8> {
         of(b'u', subject)
+    }
+
+    /// Every letter to a subject.
+    pub fn notices(subject: &SubjectId) -> Vec<u8> {
+        of(b'b', subject)
     }
 
     /// Everything that belongs to a subject alone: state, records, overflow, contracts, consents, restrictions, disclosures,
@@ -334,6 +375,10 @@ mod tests {
             (RowKey::Disclosure(subject, DisclosureId::from_bytes([14; 16])), 33),
             (RowKey::Update(subject, [15; 16]), 33),
             (RowKey::Notice(subject, NoticeId::from_bytes([16; 16])), 33),
+            (RowKey::Paper([17; 16], PaperId::from_bytes([18; 16])), 33),
+            (RowKey::Case(CaseId::from_bytes([19; 16])), 17),
+            (RowKey::Delivery(DeliveryId::from_bytes([20; 16])), 17),
+            (RowKey::Incident(IncidentId::from_bytes([21; 16])), 17),
             (RowKey::Tombstone([6; 16]), 17),
             (RowKey::Erasure(ErasureId::from_bytes([7; 16])), 17),
             (RowKey::Caller(CallerId::from_bytes([8; 16])), 17),
@@ -366,7 +411,7 @@ mod tests {
             assert_eq!(RowKey::parse(&[&bytes, [0].as_slice()].concat()), None, "{key:?}");
             assert_eq!(RowKey::parse(&bytes[..bytes.len() - 1]), None, "{key:?}");
         }
-        assert_eq!(RowKey::parse(b"z"), None);
+        assert_eq!(RowKey::parse(b"Z"), None);
         assert_eq!(RowKey::parse(b"m\xee"), None);
     }
 

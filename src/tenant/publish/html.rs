@@ -5,13 +5,15 @@ use std::fmt::Write;
 use serde_json::Value;
 
 use super::{Published, bases, basis_words, recipients};
+use crate::model::promises::{PROMISES, Promise};
 use crate::model::purpose::Purpose;
+use crate::model::rules::{AtEnd, Partner};
 use crate::tenant::Tenant;
 use crate::tenant::diff::kind_name;
 use crate::tenant::document::Kind;
 
 /// Text as HTML shows it.
-fn text(text: &str) -> String {
+pub(crate) fn text(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for letter in text.chars() {
         match letter {
@@ -98,6 +100,10 @@ pub(super) fn page(published: &Published<'_>) -> String {
         })
         .collect();
     html.push_str(&table("Ways between regions; any other is refused", &["Way", "Tool", "Evidence", "Until"], &rows));
+    html.push_str("<h2 id=\"recipients\">Who may be given something</h2>\n");
+    let rows: Vec<_> = tenant.partners().iter().map(|partner| agreement(partner, &until(partner.until))).collect();
+    let columns = ["Recipient", "What it is", "Region", "Agreement, SHA-256", "From", "Until", "Clauses", "At its end"];
+    html.push_str(&table("Recipients and their agreements; anybody else gets nothing", &columns, &rows));
     html.push_str("<h2 id=\"sources\">What collects it</h2>\n<ul>\n");
     tenant.sources().iter().for_each(|source| {
         let _ = writeln!(html, "<li>{} ({})</li>", text(&source.title), text(&source.id));
@@ -112,8 +118,22 @@ pub(super) fn page(published: &Published<'_>) -> String {
     }
     html.push_str("</ul>\n");
     for sla in tenant.slas() {
-        let _ = writeln!(html, "<p>{}: answered within {} days.</p>", text(&sla.id), sla.days);
+        let areas: Vec<&str> = sla.areas.iter().map(String::as_str).collect();
+        let place = if areas.is_empty() { String::new() } else { format!(" ({})", areas.join(", ")) };
+        let _ = writeln!(html, "<p>{}{}: answered within {} days.</p>", text(&sla.id), text(&place), sla.days);
     }
+    html.push_str("<p>A request is refused for one of these reasons and no other:</p>\n<ul>\n");
+    tenant.grounds().iter().for_each(|ground| {
+        let _ = writeln!(html, "<li>{} (<code>{}</code>)</li>", text(&ground.title), text(&ground.id));
+    });
+    html.push_str("</ul>\n");
+    html.push_str("<h2 id=\"promises\">What is promised, and what keeps it</h2>\n");
+    let row = |promise: &Promise| {
+        let tests: Vec<&str> = promise.tests().collect();
+        vec![promise.id.to_owned(), promise.says.to_owned(), promise.means().join(", "), tests.join(", ")]
+    };
+    let rows: Vec<_> = PROMISES.iter().map(row).collect();
+    html.push_str(&table("Each promise of the policy", &["Promise", "It says", "Kept by", "Proved by the tests"], &rows));
     html.push_str("<h2 id=\"authorities\">Where to complain</h2>\n");
     let mut authorities = String::new();
     for one in tenant.authorities() {
@@ -128,6 +148,25 @@ pub(super) fn page(published: &Published<'_>) -> String {
     }
     let _ = writeln!(html, "<ul>\n{authorities}</ul>\n</main></body>\n</html>");
     html
+}
+
+fn agreement(partner: &Partner, until: &str) -> Vec<String> {
+    let clauses: Vec<&str> = partner.clauses.iter().map(String::as_str).collect();
+    let at_end = match partner.at_end {
+        Some(AtEnd::Return) => "everything is given back",
+        Some(AtEnd::Delete) => "everything is deleted",
+        None => "",
+    };
+    vec![
+        partner.title.clone(),
+        kind_name(partner.kind).to_owned(),
+        partner.region.clone(),
+        partner.agreement.clone(),
+        partner.from.to_string(),
+        until.to_owned(),
+        clauses.join(", "),
+        at_end.to_owned(),
+    ]
 }
 
 fn section(tenant: &Tenant, purpose: &Purpose) -> String {

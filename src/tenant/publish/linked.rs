@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Published, bases, recipients};
+use crate::model::promises::PROMISES;
 use crate::model::purpose::Purpose;
 use crate::model::rules::{Basis, PartnerKind};
 use crate::tenant::Tenant;
@@ -79,6 +80,20 @@ pub(super) fn graph(published: &Published<'_>) -> Value {
             "dct:valid": rule.valid_until.map(|day| day.to_string()),
         })
     }));
+    graph.extend(tenant.partners().iter().map(|partner| {
+        json!({
+            "@id": format!("urn:oubliette:partner:{}", partner.id),
+            "@type": [recipient_term(partner.kind), "dpv:Recipient"],
+            "dpv:hasName": partner.title,
+            "dpv:hasLocation": partner.region,
+            "dpv:hasAgreement": {
+                "@type": "dpv:DataProcessingAgreement", "vault:sha256": partner.agreement, "vault:clauses": partner.clauses,
+                "vault:atEnd": partner.at_end, "dct:valid": partner.until.map(|day| day.to_string()),
+                "dct:dateAccepted": partner.from.to_string(),
+            },
+            "vault:isTold": partner.callback.is_some(),
+        })
+    }));
     graph.extend(tenant.sources().iter().map(|source| {
         json!({"@id": format!("urn:oubliette:source:{}", source.id), "@type": "dpv:DataSource", "dct:title": source.title})
     }));
@@ -102,6 +117,13 @@ pub(super) fn graph(published: &Published<'_>) -> Value {
         json!({
             "@id": format!("urn:oubliette:authority:{}", authority.id), "@type": "dpv:DataProtectionAuthority",
             "dpv:hasName": authority.title, "dpv:hasJurisdiction": authority.areas, "dpv:hasContact": authority.url,
+        })
+    }));
+    graph.extend(PROMISES.iter().map(|promise| {
+        json!({
+            "@id": format!("urn:oubliette:promise:{}", promise.id), "@type": "vault:Promise", "dct:identifier": promise.id,
+            "dct:description": promise.says, "vault:keptBy": promise.means(),
+            "vault:provedBy": promise.tests().collect::<Vec<_>>(),
         })
     }));
     if let Some((before, diff)) = &published.diff {
@@ -196,6 +218,7 @@ const fn recipient_term(kind: PartnerKind) -> &'static str {
     match kind {
         PartnerKind::Processor => "dpv:DataProcessor",
         PartnerKind::Affiliate => "dpv:DataController",
+        PartnerKind::Controller => "dpv:DataController",
         PartnerKind::AdAnalytics => "dpv:ThirdParty",
         PartnerKind::Authority => "dpv:Authority",
     }

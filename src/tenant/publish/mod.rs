@@ -5,6 +5,8 @@ mod linked;
 
 use std::collections::BTreeMap;
 
+pub(crate) use html::text as escaped;
+
 use jiff::Timestamp;
 
 use super::{Diff, Tenant};
@@ -52,7 +54,7 @@ impl Published<'_> {
 
 /// What a purpose rests on, for one class and every place that the basis table tells apart: areas by name, single
 /// jurisdictions by code, and `REST`. The answers are those of [`Tenant::basis`], which the guards ask.
-fn bases<'a>(tenant: &'a Tenant, purpose: &Purpose, class: &str) -> BTreeMap<&'a str, &'a BasisRule> {
+pub(crate) fn bases<'a>(tenant: &'a Tenant, purpose: &Purpose, class: &str) -> BTreeMap<&'a str, &'a BasisRule> {
     let singled: Vec<&str> = {
         let named = tenant.bases().iter().filter(|rule| rule.purpose == purpose.id).flat_map(|rule| &rule.areas);
         named.filter(|area| !tenant.areas().contains_key(*area) && *area != "REST").map(String::as_str).collect()
@@ -67,12 +69,12 @@ fn bases<'a>(tenant: &'a Tenant, purpose: &Purpose, class: &str) -> BTreeMap<&'a
 }
 
 /// The registered recipients of a purpose.
-fn recipients<'a>(tenant: &'a Tenant, purpose: &'a Purpose) -> impl Iterator<Item = &'a Partner> {
+pub(crate) fn recipients<'a>(tenant: &'a Tenant, purpose: &'a Purpose) -> impl Iterator<Item = &'a Partner> {
     tenant.partners().iter().filter(|partner| partner.purposes.contains(&purpose.id))
 }
 
 /// A basis in words.
-const fn basis_words(basis: Basis) -> &'static str {
+pub(crate) const fn basis_words(basis: Basis) -> &'static str {
     match basis {
         Basis::Consent => "consent",
         Basis::Contract => "a contract in force",
@@ -109,6 +111,9 @@ mod tests {
                 assert!(text.contains(needle), "{needle}");
             }
             tenant.authorities().iter().for_each(|one| assert!(text.contains(&one.url), "{}", one.url));
+            for promise in crate::model::promises::PROMISES {
+                assert!(promise.tests().chain([promise.id]).all(|needle| text.contains(needle)), "{}", promise.id);
+            }
         }
     }
 

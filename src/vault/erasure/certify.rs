@@ -5,17 +5,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-use crate::audit::certificate::{Certificate, DestroyedKey, FORMAT, Kept, Times, VERSION};
+use crate::audit::certificate::{Backup, Certificate, DestroyedKey, FORMAT, Kept, Recipient, Times, VERSION};
 use crate::audit::{Note, Outcome};
 use crate::model::code::Code;
-use crate::model::ids::{DecisionId, ErasureId, TenantId, VaultId};
+use crate::model::ids::{DecisionId, DeliveryId, ErasureId, TenantId, VaultId};
 use crate::model::purpose::GroupSet;
-use crate::model::wire::{ErasureState, Scope};
+use crate::model::states::DELIVERY;
+use crate::model::wire::{ErasureState, RecipientView, Scope};
 use crate::store::layout::RowKey;
 
 use super::super::call::Refused;
 use super::super::committer::{Draft, settle};
 use super::super::core::Core;
+use super::super::outbox;
 use super::super::rows::{ErasureRow, time};
 use super::selftest;
 
@@ -35,9 +37,9 @@ pub(crate) struct Before {
 /// before it starts.
 pub(crate) fn certify(core: &Core, id: ErasureId, mut row: ErasureRow, before: &Before) -> Result<ErasureRow, Refused> {
     let now = core.clock.now();
-    // No recipient is known to this version, so nobody is left to be told.
-    row.reach(ErasureState::Propagated, now);
-    row.reach(ErasureState::Sealed, now);
+    // Each recipient's message is in the outbox since the batch that unlinked: nobody waits for a partner.
+    row.reach(ErasureState::Propagated, now)?;
+    row.reach(ErasureState::Sealed, now)?;
     let waits = waits(&row);
     let certificate = state(core, id, &row, before)?;
     let note = certificate.note().map_err(|_| Code::Internal)?;
@@ -48,7 +50,7 @@ pub(crate) fn certify(core: &Core, id: ErasureId, mut row: ErasureRow, before: &
     row.near = core.trail.size();
     row.decision = Some(*entry.decision.bytes());
     if waits {
-        row.reach(ErasureState::Partial, now);
+        row.reach(ErasureState::Partial, now)?;
     } else {
         row.subject = None;
         row.records.clear();
@@ -111,14 +113,47 @@ fn state(core: &Core, id: ErasureId, row: &ErasureRow, before: &Before) -> Resul
         algorithm: "AES-256-GCM with HKDF-SHA-256 per wrap and per row".into(),
         counts: row.counts.iter().map(|count| (count.category.clone(), count.count)).collect(),
         kept: kept.collect(),
-        recipients: Vec::new(),
-        backups: Vec::new(),
+        recipients: recipients(core, row)?,
+        backups: covered(core, epoch),
         self_test: selftest::run(core, row, before)?,
         assurance: core.hierarchy.assurance().word().into(),
         policy_version: tenant.map_or_else(String::new, |tenant| tenant.version().to_owned()),
         subject_tag: hex(&row.tag),
         claim_sha256: row.claim_sha256.map_or_else(String::new, |digest| hex(&digest)),
     })
+}
+
+/// The backup target, where it held the tree rows of after the destruction before the key of this epoch died.
+fn covered(core: &Core, epoch: u64) -> Vec<Backup> {
+    let held = core.backups.as_ref().and_then(|backups| backups.covers(epoch));
+    held.map(|(target, verified_at)| Backup { target, verified_at }).into_iter().collect()
+}
+
+/// Who is told, and how far that has come. A recipient that is still a secret is left out.
+pub(super) fn told(core: &Core, row: &ErasureRow) -> Result<Vec<RecipientView>, Refused> {
+    let now = core.clock.now().as_microsecond();
+    let named = row.recipients.iter().filter(|own| own.secret_until.is_none_or(|until| until <= now));
+    named
+        .map(|own| {
+            let message = outbox::load(core, DeliveryId::from_bytes(own.delivery))?.map(|(_, message)| message);
+            let state = match &message {
+                Some(message) => DELIVERY.state(message.state).ok_or(Code::Internal)?,
+                // A partner that has no callback finds it among the person's own rows, in its inbox.
+                None if row.scope()? != Scope::Subject => "in-inbox",
+                None => "forgotten",
+            };
+            Ok(RecipientView { name: own.partner.clone(), state, since: message.map(|message| time(message.state_at)) })
+        })
+        .collect()
+}
+
+fn recipients(core: &Core, row: &ErasureRow) -> Result<Vec<Recipient>, Refused> {
+    let unlinked = row.reached(ErasureState::Unlinked).unwrap_or(Timestamp::UNIX_EPOCH);
+    let one = |told: RecipientView| {
+        let acknowledged_at = told.since.filter(|_| told.state == "acknowledged");
+        Recipient { name: told.name, state: told.state.to_owned(), queued_at: unlinked, acknowledged_at }
+    };
+    Ok(told(core, row)?.into_iter().map(one).collect())
 }
 
 /// The tlog proof of a sealed erasure's certificate, under the newest checkpoint.

@@ -12,9 +12,8 @@ use crate::store::layout::{self, RowKey, prefix};
 
 use super::super::call::Refused;
 use super::super::core::Core;
-use super::super::requests;
 use super::super::rows::{KeptRow, SubjectRow, pack};
-use super::sealing::{Plan, count, each, everything_of, whole_row};
+use super::sealing::{Plan, count, each, everything_of, files_of, remove, whole_row};
 
 /// The group of holds alone.
 pub(super) const HOLD: GroupSet = GroupSet::EMPTY.with(Group::HOLD);
@@ -32,7 +31,7 @@ pub(super) fn all_but_held(
     plan.shreds.push(Shred::Groups(subject, keys.groups().without(HOLD)));
     plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, subject)));
     plan.aliases = row.aliases.iter().map(|alias| alias.tag).collect();
-    plan.rewritten.extend(requests::unlinked(core, &row.standing, Some(erasure))?);
+    files_of(core, &row.standing, Some(erasure), plan)?;
     let mut kept = Vec::new();
     each(core, &prefix::records(id), |key, value| {
         let Some(RowKey::Record(_, record)) = RowKey::parse(key) else { return Ok(()) };
@@ -41,7 +40,7 @@ pub(super) fn all_but_held(
             kept.push(record);
             plan.narrowed.push((key.to_vec(), found, wraps.without(HOLD)));
         } else {
-            count(keys, id, &record, value, &mut plan.counts)?;
+            count(keys, id, &record, value, plan)?;
             plan.removed.extend(layout::keys_of(id, &record, value)?);
         }
         Ok(())
@@ -56,7 +55,7 @@ pub(super) fn all_but_held(
                 _ => false,
             };
             if !stays {
-                plan.removed.push(key.to_vec());
+                remove(key, plan);
             }
             Ok(())
         })?;
@@ -113,7 +112,7 @@ pub(super) fn release(
         if row.standing.is_held(record.bytes()) {
             plan.moved.push((key.to_vec(), *record.bytes(), found, HOLD));
         } else if wraps == HOLD {
-            count(keys, id, &record, value, &mut plan.counts)?;
+            count(keys, id, &record, value, plan)?;
             plan.removed.extend(layout::keys_of(id, &record, value)?);
         } else {
             plan.narrowed.push((key.to_vec(), found, HOLD));

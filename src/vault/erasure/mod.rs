@@ -11,7 +11,7 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::{CallerId, ErasureId, RecordId, SubjectId};
 use crate::model::purpose::GroupSet;
-use crate::model::wire::{Cause, ErasureState, ErasureView, OpenErasure, Scope};
+use crate::model::wire::{ApproveErasure, Cause, ErasureDecision, ErasureState, ErasureView, OpenErasure, Scope};
 use crate::policy::{Facts, Second};
 use crate::store::layout::RowKey;
 
@@ -20,6 +20,7 @@ use super::committer::{Change, Expect, RowChange};
 use super::core::{Core, Person, fresh, key_groups};
 use super::idempotency::{self, Owner};
 use super::lifecycle::Vault;
+use super::requests;
 use super::rows::{ErasureRow, RecordRef, pack, time, unpack};
 use sealing::{Shredding, Target};
 
@@ -42,7 +43,7 @@ impl Vault {
         let core = &opened.core;
         let held = match idempotency::begin(core, &self.0.in_flight, call, operation)?.first() {
             Ok(held) => held,
-            Err(answer) => return Ok(answer),
+            Err(answer) => return Ok(*answer),
         };
         let tenant = core.tenant(&call.caller)?;
         let subject = call.subject(body.subject)?;
@@ -53,7 +54,9 @@ impl Vault {
         core.decide(call, operation, &core.facts_about(&tenant, call, &person, &about), Some(person.tag))?;
         let by_the_person = call.caller.subject.is_some();
         let direct = body.scope == Scope::Groups && body.groups.iter().all(|name| DIRECT.contains(&name.as_str()));
-        if by_the_person && !direct {
+        // More than that a person erases by a request that was verified; another person approves it.
+        let by_request = body.request.is_some();
+        if by_the_person && !direct && !by_request {
             return Err(core.refuse(call, operation, Code::RoleForbidden, Some(person.tag)));
         }
         let invalid = |pointer: &str| {
@@ -86,7 +89,8 @@ impl Vault {
             Scope::Groups => What::Groups(groups),
             Scope::Records => What::Records(body.records),
         };
-        let row = requested(&person, &what, body.cause, call.caller.id, now);
+        let mut row = requested(&person, &what, body.cause, call.caller.id, now);
+        row.request = body.request.map(|request| *request.bytes());
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(person.tag);
         let answer = Answer {
@@ -95,11 +99,17 @@ impl Vault {
             body: Some(view(core, id, &row, None)?),
             location: Some(format!("/v1/erasures/{id}")),
             etag: None,
+            ..Answer::default()
         };
         let stored = seal(core, id, &row)?;
         let mut change = Change { entries: vec![entry], ..Change::default() };
         change.rows.push(RowChange { key: RowKey::Erasure(id).bytes(), expect: Expect::Fresh, value: Some(stored.clone()) });
-        if by_the_person {
+        if let Some(request) = body.request
+            && (body.cause != Cause::Request || !requests::erasing(core, &tenant, &person, request, id, &mut change)?)
+        {
+            return Err(invalid("/request"));
+        }
+        if by_the_person && !by_request {
             opened.committer.commit(change).await?;
             let entry = core.event("carryOutErasure", Outcome::Done, crate::audit::Note::None)?;
             let entry = Entry { tag: Some(row.tag), ..entry };
@@ -123,27 +133,40 @@ impl Vault {
         Ok(answer)
     }
 
-    /// approveErasure: by another person than the one who opened it. It is answered when the erasure is sealed.
-    pub async fn approve_erasure(&self, call: &Call, id: ErasureId) -> Result<Answer, Refused> {
+    /// approveErasure: by another person than the one who opened it. It is answered when the erasure is sealed. The second person
+    /// may deny it instead, and who opened it may take it back; then nothing of it leads to the person any more.
+    pub async fn approve_erasure(&self, call: &Call, id: ErasureId, body: ApproveErasure) -> Result<Answer, Refused> {
         let operation = Operation::ApproveErasure;
         let opened = self.opened()?;
         let core = &opened.core;
         let held = match idempotency::begin(core, &self.0.in_flight, call, operation)?.first() {
             Ok(held) => held,
-            Err(answer) => return Ok(answer),
+            Err(answer) => return Ok(*answer),
         };
         let tenant = core.tenant(&call.caller)?;
         let found = load(core, id)?.filter(|(_, row)| row.tenant == *tenant.id().bytes());
+        let tag = found.as_ref().map(|(_, row)| row.tag);
+        let opener = found.as_ref().map(|(_, row)| CallerId::from_bytes(row.opener));
         // What is not there has no opener: it is answered as not found below.
-        let second = found.as_ref().map_or(Second::Waived, |(_, row)| Second::OpenedBy(CallerId::from_bytes(row.opener)));
-        core.decide(call, operation, &Facts { second, ..core.facts(&tenant) }, found.as_ref().map(|(_, row)| row.tag))?;
+        let second = match opener {
+            Some(opener) if opener == call.caller.id && body.decision == ErasureDecision::Revoke => Second::Waived,
+            Some(opener) => Second::OpenedBy(opener),
+            None => Second::Waived,
+        };
+        core.decide(call, operation, &Facts { second, ..core.facts(&tenant) }, tag)?;
         let Some((bytes, row)) = found else { return Err(core.refuse(call, operation, Code::NotFound, None)) };
+        if body.decision == ErasureDecision::Revoke && opener != Some(call.caller.id) {
+            return Err(core.refuse(call, operation, Code::RoleForbidden, tag));
+        }
         let (ErasureState::Requested, Some(_)) = (row.state()?, row.subject) else {
-            return Err(core.refuse(call, operation, Code::StateConflict, Some(row.tag)));
+            return Err(core.refuse(call, operation, Code::StateConflict, tag));
         };
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
-        entry.tag = Some(row.tag);
+        entry.tag = tag;
         let decision = entry.decision;
+        if body.decision != ErasureDecision::Approve {
+            return self.drop_erasure(id, (bytes, row), body.decision, entry, held.as_ref()).await;
+        }
         let (row, claim) = self.shred(call, id, bytes, row, entry).await?;
         let answer = Answer { decision: Some(decision), body: Some(view(core, id, &row, Some(claim))?), ..Answer::default() };
         if let Some(held) = held {
@@ -151,6 +174,33 @@ impl Vault {
             let again = Answer { decision: Some(decision), body: Some(view(core, id, &row, None)?), ..Answer::default() };
             self.keep_answer(&held, &again).await?;
         }
+        Ok(answer)
+    }
+
+    /// Ends an erasure that was opened and not carried out.
+    async fn drop_erasure(
+        &self,
+        id: ErasureId,
+        (stored, mut row): (Vec<u8>, ErasureRow),
+        how: ErasureDecision,
+        entry: Entry,
+        held: Option<&idempotency::Held<'_>>,
+    ) -> Result<Answer, Refused> {
+        let opened = self.opened()?;
+        let core = &opened.core;
+        let state = if how == ErasureDecision::Deny { ErasureState::Denied } else { ErasureState::Revoked };
+        row.reach(state, core.clock.now())?;
+        row.subject = None;
+        row.records.clear();
+        let body = Some(view(core, id, &row, None)?);
+        let answer = Answer { decision: Some(entry.decision), body, ..Answer::default() };
+        let mut change = Change::noting(entry);
+        let value = Some(seal(core, id, &row)?);
+        change.rows.push(RowChange { key: RowKey::Erasure(id).bytes(), expect: Expect::Is(stored), value });
+        if let Some(held) = held {
+            change.rows.push(held.keep(core, &Owner::Vault, &answer)?);
+        }
+        opened.committer.commit(change).await?;
         Ok(answer)
     }
 
@@ -265,8 +315,10 @@ fn requested(person: &Person, what: &What, cause: Cause, opener: CallerId, now: 
         aliases: 0,
         decision: None,
         kept: Vec::new(),
+        recipients: Vec::new(),
+        request: None,
     };
-    row.reach(ErasureState::Requested, now);
+    row.reached = vec![Some(now.as_microsecond())];
     row
 }
 
@@ -308,6 +360,7 @@ fn view(core: &Core, id: ErasureId, row: &ErasureRow, claim_code: Option<String>
         cause: row.cause()?,
         opened_at: time(row.reached.first().copied().flatten().unwrap_or(0)),
         claim_code,
+        recipients: certify::told(core, row)?,
         proof: if certificate.is_some() { Some(certify::proof(core, row)?) } else { None },
         certificate,
     };

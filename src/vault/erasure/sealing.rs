@@ -16,17 +16,24 @@ use tokio::sync::oneshot;
 
 use crate::audit::{Entry, Note, Outcome};
 use crate::model::code::Code;
-use crate::model::ids::{ErasureId, RecordId, SubjectId, TenantId};
+use crate::model::field::FieldSet;
+use crate::model::ids::{DeliveryId, ErasureId, RecordId, RequestId, SubjectId, TenantId};
+use crate::model::standing::Standing;
 use crate::model::wire::{Cause, ErasureState};
 use crate::store::Row;
 use crate::store::layout::{self, Meta, RecordHead, RecordRow, RowKey, Wrap, prefix};
+use crate::tenant::Tenant;
 
+use super::super::bundles;
 use super::super::call::Refused;
+use super::super::callbacks;
 use super::super::committer::{Draft, settle};
 use super::super::core::{Core, key_groups};
+use super::super::outbox;
+use super::super::papers;
 use super::super::records::{label_context, whole, wrapped};
 use super::super::requests;
-use super::super::rows::{CountRow, ErasureRow, KeptRow, LabelRow, SubjectRow, pack, unpack};
+use super::super::rows::{CountRow, ErasureRow, KeptRow, LabelRow, RecipientRow, SubjectRow, pack, unpack};
 use super::certify::{self, Before};
 use super::holding::{self, HOLD};
 
@@ -40,6 +47,8 @@ pub(crate) enum Target {
     Records { subject: Id, records: Vec<Id> },
     /// What a legal hold kept and nothing else keeps; `lifted` is the hold's own row from then on.
     Release { subject: Id, hold: Id, lifted: Row },
+    /// The papers of a request or a case, with their key.
+    Papers { file: Id },
     /// Nothing but the epoch.
     Epoch,
 }
@@ -92,6 +101,7 @@ impl Shredding {
             | Target::Groups { subject, .. }
             | Target::Records { subject, .. }
             | Target::Release { subject, .. } => Some(*subject),
+            Target::Papers { file } => Some(*file),
             Target::Epoch => None,
         }
     }
@@ -115,6 +125,10 @@ pub(super) struct Plan {
     pub(super) aliases: Vec<[u8; 24]>,
     /// What stays, and why.
     pub(super) kept: Vec<KeptRow>,
+    /// Fields of records that go.
+    gone: FieldSet,
+    /// Who is told.
+    recipients: Vec<RecipientRow>,
 }
 
 /// Carries out everything that waits; two destructions of one subject take two transitions.
@@ -177,10 +191,16 @@ fn transition(core: &Core, planned: &mut [(Shredding, Plan)]) -> Result<Vec<Row>
             return Err(refused);
         }
     };
-    let subjects: Vec<Id> = planned.iter().filter_map(|(shredding, _)| shredding.subject()).collect();
+    let whole = shreds.iter().filter_map(|shred| if let Shred::Subject(id) = shred { Some(*id) } else { None });
+    let subjects: Vec<Id> = planned.iter().filter_map(|(shredding, _)| shredding.subject()).chain(whole).collect();
     let sealed = core.hierarchy.finish(transition);
     // After finishing, so that nobody loads the old keys once more and takes them for the new ones.
     core.people.destroyed(&subjects);
+    let gone = planned.iter().filter_map(|(shredding, _)| match &shredding.target {
+        Target::Subject { subject } => Some(*subject),
+        _ => None,
+    });
+    core.incidents.forget(&gone.collect());
     for (shredding, _) in planned.iter() {
         if let Target::Subject { subject } = &shredding.target {
             core.registry.forget_subject(subject);
@@ -240,8 +260,11 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
         }
         if let Some(job) = &mut shredding.job {
             let now = core.clock.now();
-            for state in [ErasureState::Verified, ErasureState::Approved, ErasureState::Unlinked] {
-                job.row.reach(state, now);
+            // One that waited for a hold goes on where it was.
+            let waited = job.row.state()? == ErasureState::Partial;
+            let states = [ErasureState::Verified, ErasureState::Approved, ErasureState::Unlinked];
+            for state in states.into_iter().skip(if waited { 2 } else { 0 }) {
+                job.row.reach(state, now)?;
             }
             job.row.approver = Some(job.approver);
             job.row.claim_sha256 = job.claim_sha256;
@@ -250,6 +273,7 @@ fn unlink(core: &Core, planned: &mut [(Shredding, Plan)], transition: &Transitio
                 plan.counts.iter().map(|(category, count)| CountRow { category: category.clone(), count: *count }).collect();
             job.row.aliases = plan.aliases.len() as u32;
             job.row.kept = std::mem::take(&mut plan.kept);
+            job.row.recipients.append(&mut plan.recipients);
             draft.note(&mut entry, RowKey::Erasure(job.id).bytes(), false, Some(super::seal(core, job.id, &job.row)?))?;
         }
         entries.push(entry);
@@ -293,6 +317,11 @@ fn plan(core: &Core, shredding: &Shredding) -> Result<Plan, Refused> {
     {
         return Err(Code::StateConflict.into());
     }
+    if let Target::Papers { file } = &shredding.target {
+        let mut plan = Plan::default();
+        papers_of(core, file, &mut plan)?;
+        return if plan.shreds.is_empty() { Err(Code::Erased.into()) } else { Ok(plan) };
+    }
     let Some(subject) = shredding.subject() else { return Ok(Plan::default()) };
     let Some(keys) = core.hierarchy.subject(&core.rows(), &subject)? else {
         return Err(Code::Erased.into());
@@ -302,9 +331,14 @@ fn plan(core: &Core, shredding: &Shredding) -> Result<Plan, Refused> {
     let sealed = core.store.row(&key)?.ok_or(Code::Erased)?;
     let row: SubjectRow = unpack(keys.open_row(&key, &sealed)?.bytes())?;
     let erasure = shredding.job.as_ref().map(|job| job.id);
+    let tenant = core.tenants.get(&TenantId::from_bytes(row.tenant));
     let mut plan = Plan::default();
+    // A bundle holds what was there when it was made: it goes with any part of it.
+    for asked in &row.standing.requests {
+        papers_of(core, &bundles::file_of(core, &asked.request), &mut plan)?;
+    }
     match &shredding.target {
-        Target::Epoch => {}
+        Target::Epoch | Target::Papers { .. } => {}
         Target::Subject { .. } => match erasure {
             Some(erasure) if row.standing.holds().next().is_some() => {
                 holding::all_but_held(core, &id, &keys, row, erasure, &mut plan)?;
@@ -327,7 +361,50 @@ fn plan(core: &Core, shredding: &Shredding) -> Result<Plan, Refused> {
             plan.rewritten.retain(|(key, _)| !plan.removed.contains(key));
         }
     }
+    if let Some(tenant) = tenant {
+        tell(core, &tenant, &id, &keys, &shredding.target, &mut plan)?;
+    }
+    if let Some(Job { id: erasure, row: ErasureRow { request: Some(request), .. }, .. }) = &shredding.job {
+        let fulfilled = requests::erased(core, RequestId::from_bytes(*request), *erasure)?;
+        // With the whole person every request of theirs was seen to.
+        if matches!(shredding.target, Target::Groups { .. } | Target::Records { .. }) {
+            plan.rewritten.push(fulfilled);
+        }
+    }
     Ok(plan)
+}
+
+/// Tells past recipients, with the same batch (GDPR Art. 19): afterwards nobody knows any more by which name they know the person.
+fn tell(
+    core: &Core,
+    tenant: &Tenant,
+    id: &SubjectId,
+    keys: &keys::SubjectKeys,
+    target: &Target,
+    plan: &mut Plan,
+) -> Result<(), Refused> {
+    let gone = plan.gone;
+    let told = match target {
+        Target::Subject { .. } => callbacks::tell(core, tenant, id, keys, callbacks::Event::Erasure, callbacks::all)?,
+        Target::Groups { groups, .. } => {
+            // What a dying group was given out for is over, whatever other group still keeps the record.
+            let dies = |purpose: &str| {
+                let group = tenant.purpose(purpose).and_then(|purpose| purpose.group);
+                group.is_some_and(|group| groups & (1 << group.number()) != 0)
+            };
+            callbacks::tell(core, tenant, id, keys, callbacks::Event::Deletion, |row| {
+                if dies(&row.purpose) { callbacks::all(row) } else { callbacks::among(row, &gone) }
+            })?
+        }
+        Target::Records { .. } => {
+            callbacks::tell(core, tenant, id, keys, callbacks::Event::Deletion, |row| callbacks::among(row, &gone))?
+        }
+        // What was held was told when everything else went.
+        Target::Release { .. } | Target::Papers { .. } | Target::Epoch => return Ok(()),
+    };
+    plan.rewritten.extend(told.rows);
+    plan.recipients = told.recipients;
+    Ok(())
 }
 
 pub(super) fn everything_of(
@@ -343,12 +420,40 @@ pub(super) fn everything_of(
     plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, *subject)));
     plan.aliases = row.aliases.iter().map(|alias| alias.tag).collect();
     plan.tombstone = Some(core.tombstone(&row.tenant, subject));
-    plan.rewritten.extend(requests::unlinked(core, &row.standing, erasure)?);
+    files_of(core, &row.standing, erasure, plan)?;
     for prefix in prefix::all_of(id) {
         each(core, &prefix, |key, value| {
             if let Some(RowKey::Record(_, record)) = RowKey::parse(key) {
-                count(keys, id, &record, value, &mut plan.counts)?;
+                count(keys, id, &record, value, plan)?;
             }
+            remove(key, plan);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// One row of a subject goes, and with a notice or an update the message that would have taken it there.
+pub(super) fn remove(key: &[u8], plan: &mut Plan) {
+    match RowKey::parse(key) {
+        Some(RowKey::Notice(_, notice)) => plan.removed.push(RowKey::Delivery(outbox::of_notice(notice)).bytes()),
+        Some(RowKey::Update(_, update)) => plan.removed.push(RowKey::Delivery(DeliveryId::from_bytes(update)).bytes()),
+        _ => {}
+    }
+    plan.removed.push(key.to_vec());
+}
+
+/// Of a person's requests, and of the cases about them, stay rows that name nobody; their papers go with their keys.
+pub(super) fn files_of(core: &Core, standing: &Standing, by: Option<ErasureId>, plan: &mut Plan) -> Result<(), Refused> {
+    plan.rewritten.extend(requests::unlinked(core, standing, by)?);
+    standing.requests.iter().chain(&standing.cases).try_for_each(|own| papers_of(core, &own.request, plan))
+}
+
+/// The key and the papers of a file, where there are any (any more).
+fn papers_of(core: &Core, file: &Id, plan: &mut Plan) -> Result<(), Refused> {
+    if papers::open(core, file)?.is_some() {
+        plan.shreds.push(Shred::Subject(*file));
+        each(core, &prefix::papers(file), |key, _| {
             plan.removed.push(key.to_vec());
             Ok(())
         })?;
@@ -373,7 +478,7 @@ fn some_groups(
         plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, *subject)));
         plan.aliases = row.aliases.drain(..).map(|alias| alias.tag).collect();
         (row.birth_date, row.child) = (None, None);
-        let names = |tenant: &crate::tenant::Tenant| {
+        let names = |tenant: &Tenant| {
             let left = keys.groups().without(dying).without(HOLD);
             tenant.group_names(crate::model::purpose::GroupSet::from_bits(left.bits()))
         };
@@ -394,7 +499,7 @@ fn some_groups(
             return Ok(());
         }
         if wraps.without(dying).is_empty() {
-            count(keys, id, &record, value, &mut plan.counts)?;
+            count(keys, id, &record, value, plan)?;
             plan.removed.extend(layout::keys_of(id, &record, value)?);
         } else {
             if wraps.without(dying) == HOLD {
@@ -430,7 +535,7 @@ fn some_records(
             plan.narrowed.push((key, row, wraps.without(HOLD)));
             continue;
         }
-        count(keys, id, &record, &value, &mut plan.counts)?;
+        count(keys, id, &record, &value, plan)?;
         plan.removed.extend(layout::keys_of(id, &record, &value)?);
     }
     plan.kept.extend(holding::held(&subject.standing, &held));
@@ -460,21 +565,22 @@ pub(super) fn whole_row(
     Ok((row, wraps))
 }
 
-/// Counts a record's fields by category, for the certificate.
+/// Counts a record's fields by category, for the certificate, and notes which they are, for past recipients.
 pub(super) fn count(
     keys: &keys::SubjectKeys,
     subject: &SubjectId,
     record: &RecordId,
     value: &[u8],
-    counts: &mut BTreeMap<String, u64>,
+    plan: &mut Plan,
 ) -> Result<(), Refused> {
     let head = RecordHead::parse(value)?;
     let plain = keys.open_row(&label_context(subject, record), head.label)?;
     let label: LabelRow = unpack(plain.bytes())?;
     for field in label.fields {
-        *counts.entry(field.category).or_default() += 1;
+        *plan.counts.entry(field.category).or_default() += 1;
+        plan.gone.insert(field.number);
     }
-    *counts.entry("records".into()).or_default() += 1;
+    *plan.counts.entry("records".into()).or_default() += 1;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use oubliette::model::caller::{Caller, CallerKind, Role};
 use oubliette::model::code::Code;
 use oubliette::model::ids::{ErasureId, RecordId, SubjectId};
 use oubliette::model::time::Clock;
-use oubliette::model::wire::{OperateKeys, PutCaller, ReadRecords};
+use oubliette::model::wire::{ApproveErasure, OperateKeys, PutCaller, ReadRecords};
 use oubliette::vault::call::{Answer, Call, Refused};
 use oubliette::vault::{Vault, VaultConfig};
 use serde::de::DeserializeOwned;
@@ -126,7 +126,7 @@ impl House {
 
     /// Answers when it is sealed.
     pub(super) async fn approve(&self, erasure: ErasureId) -> Result<(), Refused> {
-        let sealed = self.vault.approve_erasure(&self.call("second", None), erasure).await?;
+        let sealed = self.vault.approve_erasure(&self.call("second", None), erasure, ApproveErasure::default()).await?;
         let body: Value = serde_json::from_slice(&sealed.body.unwrap()).unwrap();
         assert_eq!(body["state"], "sealed");
         Ok(())

@@ -23,7 +23,7 @@ use crate::recorder::Random;
 const START: u64 = 600_000;
 const WORK: u64 = 300_000;
 
-pub(super) fn asked(variable: &str, otherwise: u64) -> u64 {
+pub(crate) fn asked(variable: &str, otherwise: u64) -> u64 {
     std::env::var(variable).map_or(otherwise, |text| text.parse().unwrap())
 }
 

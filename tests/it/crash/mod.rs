@@ -2,9 +2,10 @@
 //! acknowledged is lost.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "these tests take long: they say their seed and what they saw")]
 
+mod backups;
 mod forget;
 mod house;
-mod kill;
+pub(crate) mod kill;
 mod ledger;
 mod load;
 mod power;

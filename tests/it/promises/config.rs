@@ -285,7 +285,7 @@ fn a_policy_takes_two_people_and_a_proposal_that_somebody_overtook_is_void() {
     let both = [Role::PolicyAuthor, Role::PrivacyOfficer];
     let author = house.caller(CallerKind::Person, &both, &[]);
     let post = |body: Value, by: &crate::house::Token| house.post("/v1/policy-versions", &body).by(by).send();
-    let sla = json!({"id": "requests", "days": 20, "alarm_days": 10});
+    let sla = json!({"id": "requests", "days": 20, "alarms": [50, 100]});
     house.draft("sla-rules", "requests", &sla).expect(200);
     let proposal = post(json!({"action": "propose"}), &author).expect(201).member("id");
     let approval = json!({"action": "approve", "proposal": proposal});
@@ -300,7 +300,7 @@ fn a_policy_takes_two_people_and_a_proposal_that_somebody_overtook_is_void() {
     let seen = house.get(&path).by(&house.holder(Role::PrivacyOfficer)).send().expect(200).json();
     assert_eq!(
         seen["changes"],
-        json!([{"kind": "sla-rules", "id": "requests", "change": "changed", "members": ["alarm_days", "days"]}])
+        json!([{"kind": "sla-rules", "id": "requests", "change": "changed", "members": ["alarms", "days", "extension_days", "statute"]}])
     );
     assert_eq!(seen["material"], false);
     house.get(&path).by(&house.holder(Role::Writer)).send().refused(404, "not-found");
@@ -312,13 +312,13 @@ fn a_policy_takes_two_people_and_a_proposal_that_somebody_overtook_is_void() {
     post(approval.clone(), &house.holder(Role::PrivacyOfficer)).expect(201);
     post(approval, &house.holder(Role::PrivacyOfficer)).refused(404, "not-found");
     // Dropping one leaves the drafts.
-    house.draft("sla-rules", "requests", &json!({"id": "requests", "days": 25, "alarm_days": 10})).expect(200);
+    house.draft("sla-rules", "requests", &json!({"id": "requests", "days": 25, "alarms": [50, 100]})).expect(200);
     let third = house.propose().expect(201).member("id");
     post(json!({"action": "reject", "proposal": third}), &house.holder(Role::PrivacyOfficer)).expect(200);
     house.approve(&third).refused(404, "not-found");
     let fourth = house.propose().expect(201).member("id");
     // What was drafted after the proposal is not in it, and stays drafted.
-    house.draft("sla-rules", "requests", &json!({"id": "requests", "days": 26, "alarm_days": 10})).expect(200);
+    house.draft("sla-rules", "requests", &json!({"id": "requests", "days": 26, "alarms": [50, 100]})).expect(200);
     house.approve(&fourth).expect(201);
     assert_eq!(house.entry("sla-rules", "requests")["days"], 25);
     house.publish();
@@ -328,7 +328,7 @@ fn a_policy_takes_two_people_and_a_proposal_that_somebody_overtook_is_void() {
 #[test]
 fn a_published_policy_of_which_a_piece_is_gone_keeps_the_vault_shut() {
     let house = House::start();
-    house.draft("sla-rules", "requests", &json!({"id": "requests", "days": 20, "alarm_days": 10})).expect(200);
+    house.draft("sla-rules", "requests", &json!({"id": "requests", "days": 20, "alarms": [50, 100]})).expect(200);
     house.publish();
     let home = house.close();
     let store = home.store().unwrap();

@@ -234,7 +234,7 @@ impl House {
     }
 
     /// Puts an entry of the configuration in force: drafted, proposed and approved by those who may.
-    fn put_in_force(&self, kind: &str, id: &str, entry: &Value) {
+    pub(crate) fn put_in_force(&self, kind: &str, id: &str, entry: &Value) {
         let author = self.holder(Role::PolicyAuthor);
         self.put(&format!("/v1/config/{kind}/{id}"), entry).by(&author).send().expect(200);
         let versions = "/v1/policy-versions";
@@ -453,7 +453,7 @@ fn promise_p16_a_security_notice_needs_no_marketing_and_does_not_advertise() {
     };
     let off = format!("/v1/subjects/{subject}/preferences/marketing");
     house.put(&off, &json!({"on": false})).by(&house.holder(Role::Writer)).send().expect(200);
-    let queued = send(json!({"kind": "security", "template": "password-reset"})).expect(201).json();
+    let queued = send(json!({"kind": "security", "template": "security"})).expect(201).json();
     assert_eq!((&queued["state"], &queued["policy_version"]), (&json!("queued"), &json!(house.tenant(0).version())));
     assert!(queued["id"].as_str().unwrap().starts_with("ntc_"));
     for kind in ["security", "service", "policy-change"] {
@@ -465,6 +465,12 @@ fn promise_p16_a_security_notice_needs_no_marketing_and_does_not_advertise() {
     send(json!({"kind": "shown"})).refused(422, "invalid-body");
     send(json!({"kind": "shown", "shown_at": "2027-11-23T09:59:00Z"})).refused(422, "invalid-body");
     send(json!({"kind": "security", "template": "a b@example.org"})).refused(422, "invalid-body");
+    for (kind, template) in
+        [("security", "nothing"), ("service", "security"), ("service", "request-denied"), ("shown", "security")]
+    {
+        send(json!({"kind": kind, "template": template})).refused(422, "invalid-body");
+    }
+    send(json!({"kind": "security", "template": "security", "policy_version": "2019-1"})).refused(422, "invalid-body");
 }
 
 /// Tells the workers of a test that it is over, however it ends.

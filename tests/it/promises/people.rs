@@ -188,6 +188,32 @@ fn promise_p40_a_correction_makes_a_new_version_and_leaves_no_old_one_to_read() 
 }
 
 #[test]
+fn promise_p40_a_value_that_nobody_confirmed_for_long_is_shown_as_stale_until_it_is_corrected_or_verified() {
+    let house = House::shared();
+    let subject = house.ada();
+    let body = json!({"kind": "contact", "collected_at": "2024-01-01T00:00:00Z",
+        "fields": {"name": "Ada", "address": "Old Street 1", "phone": "+49 30 1234567"}});
+    let record = house.record(&subject, "a-account", &body).expect(201).member("id");
+    let stale = |fields: &str| house.read(&subject, "a-account", fields).expect(200).json()["records"][0]["stale"].clone();
+    // Addresses of more than two years ago; a telephone number is good for three, a name for ever.
+    assert_eq!(stale("name,address,phone"), json!(["address"]));
+    assert_eq!(stale("name,phone"), Value::Null);
+    house.rectify(&subject, &record, &json!({"fields": {"phone": "+49 30 7654321"}})).expect(200);
+    assert_eq!(stale("address"), json!(["address"]));
+    let patch = json!({"fields": {"address": "New Street 2"}});
+    let path = format!("/v1/subjects/{subject}/records/{record}");
+    let writer = house.holder(Role::Writer);
+    house.patch(&path, &patch).by(&writer).purpose("a-account").header("if-match", "\"2\"").send().expect(200);
+    assert_eq!(stale("name,address,phone"), Value::Null);
+    let verified = json!({"kind": "contact", "collected_at": "2024-01-01T00:00:00Z", "fields": {"name": "Ada", "address": "Old Street 1"},
+        "verified_at": {"address": "2026-11-20T10:00:00Z"}});
+    let other = house.ada();
+    house.record(&other, "a-account", &verified).expect(201);
+    let read = house.read(&other, "a-account", "address").expect(200).json();
+    assert_eq!(read["records"][0]["stale"], Value::Null, "{read}");
+}
+
+#[test]
 fn promise_p42_a_verified_name_is_corrected_with_evidence_only() {
     let house = House::shared();
     let subject = house.ada();
@@ -217,10 +243,19 @@ fn promise_p42_a_verified_name_is_corrected_with_evidence_only() {
     let path = format!("/v1/requests/{}", opened["request_id"].as_str().unwrap());
     let seen = house.get(&path).by(&house.holder(Role::PrivacyOfficer)).send().expect(200);
     assert_eq!(seen.member("status"), "fulfilled");
-    assert!(!seen.text().contains(&subject) && !seen.text().contains("King"));
+    assert!(seen.text().contains(&subject) && !seen.text().contains("King"));
     let read = house.read(&subject, "a-account", "name").expect(200).text();
     assert!(read.contains("Ada King"), "{read}");
-    let other = json!({"type": "portability", "subject": subject});
+    // What was corrected once is corrected: the request is good for nothing more.
+    let again = json!({"fields": {"name": "Ada Lovelace"}, "evidence": evidence(), "request": opened["request_id"]});
+    house
+        .patch(&format!("/v1/subjects/{subject}/records/{record}"), &again)
+        .by(&house.holder(Role::Writer))
+        .purpose("a-account")
+        .header("if-match", "\"3\"")
+        .send()
+        .refused(422, "invalid-body");
+    let other = json!({"type": "amnesty", "subject": subject});
     house.post("/v1/requests", &other).by(&house.holder(Role::Writer)).send().refused(422, "invalid-body");
 }
 

@@ -5,7 +5,7 @@ mod revocation;
 mod tenants;
 
 use oubliette::model::caller::{CallerKind, Operation, Role};
-use oubliette::model::ids::{CallerId, ConsentId, ErasureId, RecordId, RequestId, RestrictionId, SubjectId};
+use oubliette::model::ids::{CallerId, CaseId, ConsentId, ErasureId, IncidentId, RecordId, RequestId, RestrictionId, SubjectId};
 use oubliette::policy::roles::{Cell, ROLES, cell};
 use oubliette::server::routes::{ROUTES, Route};
 use serde_json::{Value, json};
@@ -29,8 +29,14 @@ pub(crate) struct Ids {
     pub(crate) hold: String,
     /// A request that is open.
     pub(crate) request: String,
+    /// One that is open and whose person is known.
+    pub(crate) served: String,
     /// A consent that was given.
     pub(crate) consent: String,
+    /// A case that waits for its second officer.
+    pub(crate) case: String,
+    /// An incident that is open.
+    pub(crate) incident: String,
 }
 
 /// What comes of asking for something that is not there.
@@ -99,8 +105,22 @@ pub(crate) const CASES: &[Case] = &[
            request: |ids| (format!("/v1/subjects/{}/restrictions/{}", ids.subject, ids.objection), json!({"reason": "settled"})) },
     Case { method: "POST", path: "/v1/requests", purpose: "", role: Role::Writer, destroys: true, missing: Refused(404, "not-found"),
            request: |ids| ("/v1/requests".into(), rectification(&ids.subject, &ids.record)) },
+    Case { method: "GET", path: "/v1/requests", purpose: "", role: Role::Auditor, destroys: false, missing: Nothing,
+           request: |_| ("/v1/requests?limit=1".into(), Value::Null) },
+    Case { method: "POST", path: "/v1/requests/{request}/transitions", purpose: "", role: Role::PrivacyOfficer, destroys: true, missing: Refused(404, "not-found"),
+           request: |ids| (format!("/v1/requests/{}/transitions", ids.request), json!({"action": "extend", "reason": "complexity"})) },
     Case { method: "GET", path: "/v1/requests/{request}", purpose: "", role: Role::PrivacyOfficer, destroys: false, missing: Refused(404, "not-found"),
            request: |ids| (format!("/v1/requests/{}", ids.request), Value::Null) },
+    Case { method: "POST", path: "/v1/cases", purpose: "", role: Role::PrivacyOfficer, destroys: false, missing: Refused(404, "not-found"),
+           request: |ids| ("/v1/cases".into(), need(&ids.subject)) },
+    Case { method: "POST", path: "/v1/cases/{case}/approvals", purpose: "", role: Role::PrivacyOfficer, destroys: true, missing: Refused(404, "not-found"),
+           request: |ids| (format!("/v1/cases/{}/approvals", ids.case), json!({"decision": "approve"})) },
+    Case { method: "GET", path: "/v1/cases/{case}", purpose: "", role: Role::PrivacyOfficer, destroys: false, missing: Refused(404, "not-found"),
+           request: |ids| (format!("/v1/cases/{}", ids.case), Value::Null) },
+    Case { method: "GET", path: "/v1/requests/{request}/result", purpose: "x-rights", role: Role::PrivacyOfficer, destroys: false, missing: Refused(404, "not-found"),
+           request: |ids| (format!("/v1/requests/{}/result", ids.request), Value::Null) },
+    Case { method: "GET", path: "/v1/ropa", purpose: "", role: Role::Auditor, destroys: false, missing: Nothing,
+           request: |_| ("/v1/ropa".into(), Value::Null) },
     Case { method: "POST", path: "/v1/decisions", purpose: "", role: Role::Auditor, destroys: false, missing: Refused(404, "not-found"),
            request: |ids| ("/v1/decisions".into(), json!({"action": {"name": "getSubject"}, "resource": {"type": "subject", "id": ids.subject}})) },
     Case { method: "POST", path: "/v1/erasures", purpose: "", role: Role::PrivacyOfficer, destroys: false, missing: Refused(404, "not-found"),
@@ -114,7 +134,22 @@ pub(crate) const CASES: &[Case] = &[
     Case { method: "GET", path: "/v1/disclosures", purpose: "", role: Role::PrivacyOfficer, destroys: false, missing: Refused(404, "not-found"),
            request: |ids| (format!("/v1/disclosures?subject={}", ids.subject), Value::Null) },
     Case { method: "POST", path: "/v1/notices", purpose: "", role: Role::Writer, destroys: false, missing: Refused(404, "not-found"),
-           request: |ids| ("/v1/notices".into(), json!({"subject": ids.subject, "kind": "security", "language": "de", "channel": "email", "template": "t"})) },
+           request: |ids| ("/v1/notices".into(), json!({"subject": ids.subject, "kind": "security", "language": "de", "channel": "email", "template": "security"})) },
+    Case { method: "GET", path: "/v1/subjects/{subject}/notices", purpose: "", role: Role::PrivacyOfficer, destroys: false, missing: Refused(404, "not-found"),
+           request: |ids| (format!("/v1/subjects/{}/notices", ids.subject), Value::Null) },
+    Case { method: "POST", path: "/v1/subjects/{subject}/notices/{notice}/bounces", purpose: "", role: Role::Writer, destroys: false, missing: Refused(404, "not-found"),
+           request: |ids| (format!("/v1/subjects/{}/notices/{}/bounces", ids.subject, ids.subject.replace("sub_", "ntc_")), json!({"status": "5.1.1"})) },
+    Case { method: "GET", path: "/v1/incidents", purpose: "", role: Role::Auditor, destroys: false, missing: Nothing,
+           request: |_| ("/v1/incidents?limit=1".into(), Value::Null) },
+    // The id is the caller's to make: one that nobody has is a new incident.
+    Case { method: "PUT", path: "/v1/incidents/{incident}", purpose: "", role: Role::SecurityOfficer, destroys: true, missing: Nothing,
+           request: |ids| (format!("/v1/incidents/inc_{}", &ids.subject[4..]), incident()) },
+    Case { method: "GET", path: "/v1/incidents/{incident}", purpose: "", role: Role::Auditor, destroys: false, missing: Refused(404, "not-found"),
+           request: |ids| (format!("/v1/incidents/{}", ids.incident), Value::Null) },
+    Case { method: "POST", path: "/v1/incidents/{incident}/reports", purpose: "", role: Role::PrivacyOfficer, destroys: true, missing: Refused(404, "not-found"),
+           request: |ids| (format!("/v1/incidents/{}/reports", ids.incident), json!({"authority": "de-bfdi", "phase": "initial"})) },
+    Case { method: "POST", path: "/v1/incidents/{incident}/letters", purpose: "", role: Role::PrivacyOfficer, destroys: false, missing: Refused(404, "not-found"),
+           request: |ids| (format!("/v1/incidents/{}/letters", ids.incident), json!({})) },
     Case { method: "POST", path: "/v1/keys/operations", purpose: "", role: Role::KeyAdmin, destroys: false, missing: Nothing,
            request: |_| ("/v1/keys/operations".into(), json!({"operation": "rotate-epoch"})) },
     Case { method: "GET", path: "/v1/keys", purpose: "", role: Role::KeyAdmin, destroys: false, missing: Nothing,
@@ -165,8 +200,18 @@ fn rectification(subject: &str, record: &str) -> Value {
     json!({"type": "rectification", "subject": subject, "record": record, "fields": ["name"]})
 }
 
+/// An incident before which there was nobody.
+fn incident() -> Value {
+    json!({"kind": "drill", "detected_at": "2026-11-23T09:00:00Z", "severity": "low", "scope": {"until": "2026-01-01T00:00:00Z"}})
+}
+
 fn record() -> Value {
     json!({"kind": "contact", "purposes": ["a-account"], "fields": {"name": "Ada"}})
+}
+
+fn need(subject: &str) -> Value {
+    json!({"kind": "reasonable-need", "subject": subject, "purposes": ["b-service"], "fields": ["name"], "recipient": "parcel",
+        "ground": "perform-contract", "necessity": "n", "expires_at": "2036-12-23T10:00:00Z"})
 }
 
 impl Ids {
@@ -183,7 +228,10 @@ impl Ids {
             objection: RestrictionId::from_bytes(bytes).to_string(),
             hold: RestrictionId::from_bytes(bytes).to_string(),
             request: RequestId::from_bytes(bytes).to_string(),
+            served: RequestId::from_bytes(bytes).to_string(),
             consent: ConsentId::from_bytes(bytes).to_string(),
+            case: CaseId::from_bytes(bytes).to_string(),
+            incident: IncidentId::from_bytes(bytes).to_string(),
         }
     }
 
@@ -208,9 +256,13 @@ impl Ids {
         let hold = restrict(&hold);
         let asked = house.post("/v1/requests", &rectification(&subject, &record)).by(&writer).send();
         let request = asked.expect(201).member("request_id");
+        let served = house.verified_request(&subject);
+        let case = house.post("/v1/cases", &need(&subject)).by(&officer).send().expect(201).member("id");
         let caller = house.caller(CallerKind::Service, &[Role::Reader], &[]).id.to_string();
         let person = house.caller(CallerKind::Person, &[Role::Reader], &[]).id.to_string();
-        Self { subject, record, erasure, caller, person, email, objection, hold, request, consent }
+        let incident = format!("inc_{}", &caller[4..]);
+        house.put(&format!("/v1/incidents/{incident}"), &self::incident()).by(&officer).send().expect(201);
+        Self { subject, record, erasure, caller, person, email, objection, hold, request, served, consent, case, incident }
     }
 }
 
@@ -226,10 +278,14 @@ impl Case {
     pub(crate) fn falls_short(&self) -> Option<(u16, &'static str)> {
         match self.path {
             "/v1/step-ups" => Some((401, "step-up-required")),
+            // It is open, so there is no result yet.
+            "/v1/requests/{request}/result" => Some((409, "state-conflict")),
             // Nobody of that name is registered.
             "/v1/disclosures" if self.method == "POST" => Some((403, "recipient-unknown")),
             // Of somebody of age nobody is the guardian.
             "/v1/subjects/{subject}/guardian" => Some((409, "state-conflict")),
+            // No such letter left.
+            "/v1/subjects/{subject}/notices/{notice}/bounces" => Some((404, "not-found")),
             // There is no proposal to drop.
             "/v1/policy-versions" => Some((404, "not-found")),
             _ => None,
@@ -257,6 +313,10 @@ impl Case {
         }
         if !self.purpose.is_empty() {
             ask = ask.purpose(self.purpose);
+        }
+        if self.purpose == "x-rights" {
+            // What an officer reads for.
+            ask = ask.header("vault-case", &ids.served);
         }
         if self.is_open() {
             ask = ask.header("accept", "application/ld+json");
@@ -378,12 +438,21 @@ fn wanted(operation: Operation, may: Cell, role: Role) -> Option<&'static str> {
             | Operation::RestrictSubject
             | Operation::LiftRestriction
             | Operation::GetRequest
+            | Operation::AdvanceRequest
+            | Operation::GetRequestResult
             | Operation::OpenErasure
             | Operation::ApproveErasure
             | Operation::GetErasure
     );
     let sees_subjects = cell(Operation::GetSubject, role) == Cell::Allowed;
-    let erasure = matches!(operation, Operation::ApproveErasure | Operation::GetErasure | Operation::GetRequest);
+    let erasure = matches!(
+        operation,
+        Operation::ApproveErasure
+            | Operation::GetErasure
+            | Operation::GetRequest
+            | Operation::AdvanceRequest
+            | Operation::GetRequestResult
+    );
     match may {
         Cell::Never => Some("role-forbidden"),
         // What one asks about oneself is one's own.
@@ -401,7 +470,7 @@ fn a_privacy_officer_reads_for_rights_alone() {
     let officer = house.holder(Role::PrivacyOfficer);
     let path = format!("/v1/subjects/{}/records", ids.subject);
     for purpose in house.tenant(0).purposes() {
-        let reply = house.get(&path).by(&officer).purpose(&purpose.id).send();
+        let reply = house.get(&path).by(&officer).purpose(&purpose.id).header("vault-case", &ids.served).send();
         if purpose.id == "x-rights" {
             reply.expect(200)
         } else {

@@ -261,14 +261,16 @@ fn weak_or_monstrous_argon2_parameters_are_refused_before_any_work() {
 }
 
 #[test]
-fn a_passphrase_can_be_changed_and_the_root_key_stays() {
+fn a_root_key_is_staged_beside_the_old_one_and_takes_its_place_in_one_step() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("keys/root");
-    let key = root::create(&path, &passphrase("old"), VAULT).unwrap();
+    let old = root::create(&path, &passphrase("old"), VAULT).unwrap();
     fs::write(directory.path().join("keys/root.new"), b"left by a crash").unwrap();
-    assert!(matches!(root::change_passphrase(&path, &passphrase("wrong"), &passphrase("new")), Err(KeysError::WrongPassphrase)));
-    root::change_passphrase(&path, &passphrase("old"), &passphrase("new")).unwrap();
+    let new = root::stage(&path, &passphrase("new"), VAULT).unwrap();
+    assert_ne!(new.secret().bytes(), old.secret().bytes(), "the same root key under another passphrase");
+    assert_eq!(root::open(&path, &passphrase("old")).unwrap().secret().bytes(), old.secret().bytes());
+    root::install(&path).unwrap();
     assert!(matches!(root::open(&path, &passphrase("old")), Err(KeysError::WrongPassphrase)));
-    assert_eq!(root::open(&path, &passphrase("new")).unwrap().secret().bytes(), key.secret().bytes());
+    assert_eq!(root::open(&path, &passphrase("new")).unwrap().secret().bytes(), new.secret().bytes());
     assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
 }

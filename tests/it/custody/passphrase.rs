@@ -1,0 +1,79 @@
+//! The passphrase file: rotation while the vault runs, and handing the root key on and back without touching a record.
+
+use std::fs;
+
+use oubliette::model::caller::Role;
+use serde_json::json;
+
+use super::{Yard, owned};
+use crate::house::{House, PASSPHRASE};
+
+const NEXT: &str = "another horse, another battery";
+
+#[test]
+fn the_root_key_is_rotated_while_the_vault_runs_and_the_old_file_opens_nothing_then() {
+    let house = House::start();
+    let ada = house.ada();
+    house.contact(&ada);
+    let admin = house.holder(Role::KeyAdmin);
+    let file = house.home.path().join("keys/root");
+    let before = fs::read(&file).unwrap();
+    let rotate = |body| house.post("/v1/keys/operations", &body).by(&admin).send();
+    rotate(json!({"operation": "rotate-root", "passphrase": NEXT})).refused(403, "wrong-passphrase");
+    rotate(json!({"operation": "rotate-root"})).refused(422, "invalid-body");
+    rotate(json!({"operation": "rotate-root", "passphrase": PASSPHRASE, "new_passphrase": "short"})).refused(422, "invalid-body");
+    assert_eq!(fs::read(&file).unwrap(), before, "a refused rotation changed the file");
+    let reader = house.holder(Role::Reader);
+    let rights = json!({"operation": "rotate-root", "passphrase": PASSPHRASE});
+    house.post("/v1/keys/operations", &rights).by(&reader).send().refused(403, "role-forbidden");
+
+    rotate(json!({"operation": "rotate-root", "passphrase": PASSPHRASE, "new_passphrase": NEXT})).expect(200);
+    house.read(&ada, "b-service", "").expect(200);
+    // And the same passphrase again for another root key, and back to the first.
+    rotate(json!({"operation": "rotate-root", "passphrase": PASSPHRASE})).refused(403, "wrong-passphrase");
+    rotate(json!({"operation": "rotate-root", "passphrase": NEXT})).expect(200);
+    rotate(json!({"operation": "rotate-root", "passphrase": NEXT, "new_passphrase": PASSPHRASE})).expect(200);
+    let names: Vec<_> = house.events("").iter().map(|event| event["operation"].as_str().unwrap_or_default().to_owned()).collect();
+    assert_eq!(names.iter().filter(|name| *name == "rotateRoot").count(), 3, "{names:?}");
+    house.post("/v1/keys/operations", &json!({"operation": "rotate-epoch"})).by(&admin).send().expect(200);
+
+    let house = house.restart();
+    house.read(&ada, "b-service", "").expect(200);
+    let home = house.close();
+    let after = fs::read(&file).unwrap();
+    fs::write(&file, before).unwrap();
+    let refused = House::open(home.clone()).err().expect("the old root key opens the vault");
+    assert!(refused.contains("do not open"), "{refused}");
+    fs::write(&file, after).unwrap();
+    House::open(home).unwrap_or_else(|error| panic!("{error}")).read(&ada, "b-service", "").expect(200);
+}
+
+#[test]
+fn the_root_key_goes_to_shares_and_back_and_no_record_is_touched() {
+    let house = House::start();
+    let ada = house.ada();
+    house.contact(&ada);
+    let read = |house: &House| house.read(&ada, "b-service", "").expect(200).json()["records"].clone();
+    let records = read(&house);
+    let home = house.close();
+
+    let yard = Yard::new();
+    std::os::unix::fs::symlink(home.path(), yard.vault()).unwrap();
+    let (passphrase, next) = (yard.secret("passphrase", PASSPHRASE), yard.secret("next", NEXT));
+    owned(&yard.path("short"), "short");
+    let folder = yard.text("shares");
+    let to_shares = ["--to", "shares", "--shares", "2-of-3", "--shares-to", folder.as_str(), "--passphrase-file"];
+    yard.migrate(&["--to", "passphrase", "--passphrase-file", &passphrase, "--new-passphrase-file", &yard.text("short")])
+        .bad("12 characters");
+    yard.migrate(&["--to", "passphrase", "--passphrase-file", &next, "--new-passphrase-file", &next]).bad("passphrase");
+    let said = yard.migrate(&[&to_shares[..], &[passphrase.as_str()]].concat()).good();
+    assert_eq!((&said["from"], &said["to"]), (&"passphrase".into(), &"shares".into()));
+    yard.does_not_serve(&["--passphrase-file", &passphrase], "held in another way: shares");
+    let (one, three) = (yard.text("shares/share-1"), yard.text("shares/share-3"));
+    let shares = ["--share-file", one.as_str(), "--share-file", three.as_str()];
+    yard.opens(&shares);
+    yard.migrate(&[&["--to", "passphrase", "--new-passphrase-file", &passphrase], &shares[..]].concat()).good();
+    yard.does_not_serve(&shares, "held in another way: passphrase");
+    let house = House::open(home).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(read(&house), records);
+}
