@@ -16,7 +16,7 @@
 //! **The log is the way back for people.** The key trees change in batches like everything else, so whoever plays the log to its
 //! end has the newest tree rows, which are what today's keyring opens, and with them everything that was erased is erased
 //! again: rows and aliases gone, tombstones and erasures there. A batch that closes an epoch is durable at the target before it
-//! is committed in the vault ([`ship`]).
+//! is committed in the vault (`ship.rs`).
 //!
 //! Only ciphertext, row keys and the trail leave the vault: never the keyring, never the root key file. All files of a target
 //! are those of one vault, and one process writes.

@@ -28,6 +28,9 @@ pub struct RequestsText {
     pub tries: u8,
     /// Minutes for which a code that was sent to a person can be given back.
     pub code_minutes: u16,
+    /// Days for which an address that the person wrote themselves must have stood before a code goes to it.
+    #[serde(default = "address_days")]
+    pub address_days: u16,
     /// Days within which a second identical request is marked as such.
     pub duplicate_days: u16,
     /// Days for which evidence and letters are kept after a request has ended.
@@ -41,6 +44,11 @@ pub struct RequestsText {
     /// Why one may be refused.
     #[serde(default)]
     pub(super) ground: Vec<GroundText>,
+}
+
+/// What holds in rules that do not say how long an address must have stood.
+fn address_days() -> u16 {
+    7
 }
 
 /// How soon something that a person asks for is answered.

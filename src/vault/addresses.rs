@@ -20,6 +20,7 @@ use super::call::{Call, Refused};
 use super::core::{Core, Known, Person, first16, key_group};
 use super::reading::{examine, records_of};
 use super::records::{context, wraps_of};
+use super::verified::is_settled;
 
 /// A call in the postman's name: a reader of nothing but addresses, for one purpose. It has no row among the callers and no token.
 fn postman(core: &Core, tenant: &Tenant, purpose: &str) -> Call {
@@ -48,13 +49,30 @@ struct Found<'a> {
     numbers: Vec<u16>,
 }
 
-/// The person's newest address for that purpose; `None` where their records have none for it. A refusal is the decision's, and is in
-/// the trail.
+/// Before when the person must have written an address themselves for a code to go to it.
+fn settled_since(core: &Core, tenant: &Tenant) -> Timestamp {
+    let days = SignedDuration::from_hours(24 * i64::from(tenant.requests().address_days));
+    core.clock.now().checked_sub(days).unwrap_or(Timestamp::MIN)
+}
+
+/// Whether all addresses of the person are ones that they wrote themselves just now: a code that goes there shows nothing.
+pub(crate) fn are_all_new(core: &Core, tenant: &Tenant, person: &Person) -> Result<bool, Refused> {
+    let since = settled_since(core, tenant);
+    let known = records_of(core, person, |_| true)?;
+    let fields = known.iter().flat_map(|one| one.label.fields.iter());
+    let is_address = |number| tenant.field_numbered(number).is_some_and(|field| field.kind == Kind::Email);
+    let mut settled = fields.filter(|field| is_address(field.number)).map(|field| is_settled(field, since)).peekable();
+    Ok(settled.peek().is_some() && !settled.any(|settled| settled))
+}
+
+/// The person's newest address for that purpose, of those that have `settled` if so told; `None` where their records have none for
+/// it. A refusal is the decision's, and is in the trail.
 pub(crate) async fn read(
     core: &Core,
     tenant: &Arc<Tenant>,
     person: &Person,
     purpose: &str,
+    settled: bool,
 ) -> Result<Option<SecretString>, Refused> {
     let call = postman(core, tenant, purpose);
     let about = person.facts(tenant, core.clock.now());
@@ -71,11 +89,19 @@ pub(crate) async fn read(
     let facts = Facts { fields: &fields, ..core.facts_about(tenant, &call, person, &about) };
     let allowed = core.decide(&call, Operation::ReadRecords, &facts, Some(person.tag))?;
     let known = records_of(core, person, |_| true)?;
+    let since = settled_since(core, tenant);
+    let may_serve = |one: &Known, number: u16| {
+        !settled || one.label.fields.iter().any(|field| field.number == number && is_settled(field, since))
+    };
     let mut newest: Option<Found<'_>> = None;
     let mut denial = None;
     for one in known.iter() {
         match examine(&allowed, one) {
-            Ok(Some((group, numbers))) => {
+            Ok(Some((group, mut numbers))) => {
+                numbers.retain(|number| may_serve(one, *number));
+                if numbers.is_empty() {
+                    continue;
+                }
                 let found = Found { at: (one.label.collected_at, one.row.version), one, group, numbers };
                 if newest.as_ref().is_none_or(|best| best.at < found.at) {
                     newest = Some(found);

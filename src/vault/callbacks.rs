@@ -20,7 +20,7 @@ use crate::model::rules::Partner;
 use crate::model::states::DELIVERY;
 use crate::model::wire::{UpdateEvent, UpdateView};
 use crate::store::Row;
-use crate::store::layout::RowKey;
+use crate::store::layout::{RowKey, prefix};
 use crate::tenant::Tenant;
 
 use super::call::Refused;
@@ -29,7 +29,7 @@ use super::core::{Core, Person, first16, fresh};
 use super::disclosures::ledger;
 use super::lifecycle::Vault;
 use super::outbox::{Delivery, To, Went};
-use super::rows::{DisclosureRow, RecipientRow, UpdateRow, pack, time};
+use super::rows::{DisclosureRow, RecipientRow, UpdateRow, pack, time, unpack};
 
 /// What is signed in front of an update, so that it is nothing else that the vault signs.
 const UPDATE: &[u8] = b"oubliette-update/v1\n";
@@ -39,6 +39,12 @@ const PURGED: &str = "https://schemas.openid.net/secevent/risc/event-type/accoun
 
 /// The media type of a security event token (RFC 8417).
 const TOKEN: &str = "application/secevent+jwt";
+
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+/// Messages that are read together.
+const PAGE: usize = 500;
 
 /// How long a partner has to acknowledge what it is told.
 const ACKNOWLEDGED_WITHIN: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -95,6 +101,7 @@ pub(crate) fn tell(
     concerns: impl Fn(&DisclosureRow) -> FieldSet,
 ) -> Result<Told, Refused> {
     let now = core.clock.now();
+    let mut before = told_before(core, subject, keys)?;
     let mut past: BTreeMap<String, Past> = BTreeMap::new();
     for (id, row) in ledger(core, subject, keys)? {
         let fields = concerns(&row);
@@ -109,7 +116,7 @@ pub(crate) fn tell(
     }
     let mut told = Told::default();
     for (recipient, past) in past {
-        let id = message_id(now)?;
+        let id = message_id(now, before.remove(&recipient).unwrap_or_default())?;
         let has_callback = tenant.partner(&recipient).is_some_and(|partner| partner.callback.is_some());
         let body = if event == Event::Erasure {
             token(core, id, &recipient, pseudonym(keys, tenant.id().bytes(), &recipient))?
@@ -140,12 +147,35 @@ pub(crate) fn tell(
     Ok(told)
 }
 
-/// An id that stands behind those of before, so that a partner is told in the order in which things happened: microseconds since
-/// 1970, and 64 random bits.
-fn message_id(now: Timestamp) -> Result<DeliveryId, Refused> {
+/// How many messages about a person each partner has had, without that of an erasure.
+fn told_before(core: &Core, subject: &SubjectId, keys: &SubjectKeys) -> Result<BTreeMap<String, u32>, Refused> {
+    let prefix = prefix::updates(subject);
+    let (mut told, mut after) = (BTreeMap::new(), None::<Vec<u8>>);
+    loop {
+        let page = core.store.scan(&prefix, after.as_deref(), PAGE)?;
+        let Some((last, _)) = page.last() else { return Ok(told) };
+        after = Some(last.clone());
+        for (key, value) in &page {
+            let row: UpdateRow = unpack(keys.open_row(key, value)?.bytes())?;
+            *told.entry(row.recipient).or_default() += 1;
+        }
+    }
+}
+
+/// An id that stands behind those of the messages before, so that a partner is told of a person in the order in which things
+/// happened: the day, how many that partner was told of that person before, and 64 random bits. Two partners who are told of the
+/// same have nothing in common by which they could join the names that they know the person by.
+fn message_id(now: Timestamp, before: u32) -> Result<DeliveryId, Refused> {
     let mut bytes = fresh()?;
-    bytes[..8].copy_from_slice(&now.as_microsecond().to_be_bytes());
+    let place = day(now).as_microsecond().saturating_add(i64::from(before));
+    bytes[..8].copy_from_slice(&place.to_be_bytes());
     Ok(DeliveryId::from_bytes(bytes))
+}
+
+/// The beginning of the day of a time, in UTC: a partner is told no more of when something happened, since the same moment at two
+/// partners is the same person.
+pub(crate) fn day(at: Timestamp) -> Timestamp {
+    Timestamp::from_second(at.as_second().div_euclid(DAY) * DAY).unwrap_or(at)
 }
 
 /// What one recipient got.
@@ -194,7 +224,7 @@ pub(crate) fn update(
         pseudonym: pseudonym(keys, tenant.id().bytes(), &row.recipient),
         fields: names.collect(),
         recipient: row.recipient,
-        at: time(row.at),
+        at: day(time(row.at)),
     };
     let text = serde_json_canonicalizer::to_vec(&event).map_err(|_| Code::Internal)?;
     let signature = BASE64_STANDARD.encode(core.hierarchy.sign(&[UPDATE, &text].concat()));
@@ -213,7 +243,7 @@ fn token(core: &Core, id: DeliveryId, partner: &str, pseudonym: PseudonymId) -> 
     let claims = json!({
         "iss": format!("urn:oubliette:vault:{}", VaultId::from_bytes(core.vault)),
         "aud": partner,
-        "iat": core.clock.now().as_second(),
+        "iat": day(core.clock.now()).as_second(),
         "jti": id,
         "sub_id": {"format": "opaque", "id": pseudonym},
         "events": {PURGED: {}},

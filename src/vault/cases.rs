@@ -276,6 +276,7 @@ impl Approved {
         tenant: &Tenant,
         person: &Person,
         recipient: &Partner,
+        secret_until: Option<i64>,
         change: &mut Change,
     ) -> Result<(), Refused> {
         let now = core.clock.now();
@@ -286,7 +287,7 @@ impl Approved {
             word("at", now.to_string()),
         ];
         let letter = Letter { kind: NoticeKind::Service, template: TEMPLATE, words, about: None };
-        notices::queue_after(core, tenant, person, letter, self.secret_until(now), change).map(drop)
+        notices::queue_after(core, tenant, person, letter, secret_until, change).map(drop)
     }
 }
 

@@ -15,7 +15,7 @@ use super::committer::{Change, Committer, Expect, RowChange};
 use super::core::{Core, Person};
 use super::erasure::What;
 use super::erasure::by_vault::{self, Due};
-use super::requests::{self, IN_PROGRESS};
+use super::requests;
 use super::rows::RequestRow;
 
 /// What is due at once is done at once; should it fail, the clock comes back to it.
@@ -32,19 +32,24 @@ pub(crate) async fn finish_at_once(core: &Core, committer: &Committer, id: Reque
 pub(crate) async fn finish(core: &Core, committer: &Committer, id: RequestId) -> Result<bool, Refused> {
     let Some((_, row)) = requests::load(core, id)? else { return Ok(false) };
     let now = core.clock.now();
-    if row.state()? != IN_PROGRESS || row.closes_at.is_none_or(|at| at > now.as_microsecond()) {
+    if !row.is_closing() || row.closes_at.is_none_or(|at| at > now.as_microsecond()) {
         return Ok(false);
     }
     let Some((tenant, subject, _)) = requests::whose(&row) else { return Ok(false) };
     let tenant = core.tenants.get(&tenant).ok_or(Code::ControllerUnknown)?;
     let Some(person) = core.person(&tenant, subject)? else { return Ok(false) };
+    // An account that is open is not destroyed, whatever a request of it says.
+    if person.row.standing.closed_at.is_none() {
+        return Ok(false);
+    }
     // What a restriction or a dispute is for keeping waits for its end.
     if person.row.standing.keeps_everything() {
         return Ok(false);
     }
     let what = left(&tenant, &person);
     let whole = matches!(what, What::Subject);
-    let still = Box::new(|_: &Core| Ok(true));
+    // The person may take it back until nothing can come in between any more.
+    let still = Box::new(move |core: &Core| Ok(requests::load(core, id)?.is_some_and(|(_, row)| row.is_closing())));
     let erasure = by_vault::erase(core, committer, &tenant, Due { subject, what, cause: Cause::AccountClosure, still }).await?;
     // With the whole person the request was closed in the same act.
     if !whole {

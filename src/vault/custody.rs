@@ -19,7 +19,7 @@ use crate::model::wire::Passphrase;
 
 use super::call::{Answer, Call, Refused};
 use super::core::Core;
-use super::lifecycle::{OpenError, Opened, UnsealError, Vault};
+use super::lifecycle::{OpenError, Opened, UnsealError, Vault, WrongTries};
 
 /// Seconds after which shares that were given are forgotten, unless another one comes.
 const PATIENCE: i64 = 900;
@@ -161,7 +161,8 @@ impl Vault {
         entry: Option<Entry>,
     ) -> Result<(), Refused> {
         // One change, sealing or unsealing at a time.
-        let _turn = self.0.turn.lock().await;
+        let mut tries = self.0.turn.lock().await;
+        self.may_try(&tries)?;
         let (path, vault) = (self.0.config.root(), *self.0.id.bytes());
         let staged = tokio::task::spawn_blocking({
             let (path, old, new) = (path.clone(), old.clone(), new.clone());
@@ -171,7 +172,9 @@ impl Vault {
                 Ok::<_, KeysError>((file, root::stage(&path, new.as_ref(), vault)?))
             }
         });
-        let (file, key) = staged.await.map_err(|_| Refused::from(Code::Internal))??;
+        let staged = staged.await.map_err(|_| Refused::from(Code::Internal))?;
+        let (file, key) = staged.inspect_err(|error| self.count_wrong(&mut tries, error))?;
+        tries.forgive();
         if let Some(entry) = entry {
             let ticket = opened.core.trail.append(&[entry])?;
             let _receipt = opened.core.trail.durable(ticket).await?;
@@ -202,16 +205,27 @@ impl Vault {
         let decision = entry.decision;
         let refuse = |refused: Refused| Refused {
             reason: refused.reason,
+            retry_after: refused.retry_after,
             ..opened.core.refuse(call, Operation::OperateKeys, refused.code, None)
         };
-        let parts = self.parties(passphrase, new).map_err(refuse)?;
+        let parts = {
+            // A wrong PIN is found out here, a wrong passphrase by the change.
+            let mut tries = self.0.turn.lock().await;
+            self.may_try(&tries).map_err(refuse)?;
+            self.parties(passphrase, new, &mut tries).map_err(refuse)?
+        };
         let provider = parts.1.provider();
         self.change(opened, parts.0, parts.1, Some(entry)).await.map_err(refuse)?;
         let body = format!("{{\"operation\":\"rotate-root\",\"provider\":\"{provider}\"}}");
         Ok(Answer { decision: Some(decision), body: Some(body.into_bytes()), ..Answer::default() })
     }
 
-    fn parties(&self, passphrase: Option<Passphrase>, new: Option<Passphrase>) -> Result<Parties, Refused> {
+    fn parties(
+        &self,
+        passphrase: Option<Passphrase>,
+        new: Option<Passphrase>,
+        tries: &mut WrongTries,
+    ) -> Result<Parties, Refused> {
         let provider = self.root_file()?.provider();
         match (provider, passphrase, new) {
             (Provider::Passphrase, Some(old), new) => {
@@ -227,7 +241,8 @@ impl Vault {
                 Ok((holder.clone(), holder))
             }
             (Provider::Pkcs11, Some(pin), None) => {
-                self.holder(&pin.0).map(|holder| (holder.clone(), holder)).map_err(Refused::from)
+                let holder = self.holder(&pin.0).inspect_err(|error| self.count_wrong(tries, error))?;
+                Ok((holder.clone(), holder))
             }
             (Provider::Pkcs11, _, Some(_)) => Err(Refused::at(Code::InvalidBody, "/new_passphrase")),
             // New shares have to be in their holders' hands before the old ones die: that is for the command line of a stopped vault.

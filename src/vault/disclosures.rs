@@ -10,7 +10,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use keys::SubjectKeys;
 use serde_json::value::RawValue;
 
-use crate::audit::{Note, Outcome};
+use crate::audit::{Entry, Note, Outcome};
 use crate::model::caller::{Operation, Role};
 use crate::model::case::CaseKind;
 use crate::model::code::Code;
@@ -144,6 +144,11 @@ impl Vault {
         let limit = query.page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
         let (mut items, mut looked_at, mut fetched) = (Vec::new(), 0, Vec::new());
         let sees = Sees::of(call);
+        // Of what a partner hears later, a person sees no more than of what it got.
+        let told = match &person {
+            Some(person) if sees == Sees::Themselves && query.updates => Some(open_ledger(core, person)?),
+            _ => None,
+        };
         // The prefix that the cursor stands in, and those behind it.
         let begun = prefixes.iter().position(|prefix| after.as_ref().is_some_and(|after| after.starts_with(prefix)));
         let mut prefixes = prefixes[begun.unwrap_or_default()..].iter();
@@ -167,16 +172,20 @@ impl Vault {
                 } else if let Some(RowKey::Delivery(id)) = RowKey::parse(&key) {
                     items.extend(purged(core, &tenant, (id, &key, &value), partner.as_deref(), call, &mut fetched)?);
                 } else {
-                    items.extend(item(core, &tenant, &key, &value, partner.as_deref(), sees)?);
+                    items.extend(item(core, &tenant, (&key, &value), partner.as_deref(), sees, told.as_deref())?);
                 }
                 from = Some(key.clone());
                 after = Some(key);
             }
-            if ended && whole {
+            // A full page has a cursor even where nothing is left: whether one is there must not tell of what was left out.
+            if ended && whole && items.len() < limit {
                 (current, from) = (prefixes.next(), None);
             }
         }
         opened.committer.commit_many(fetched).await;
+        if call.caller.partner.is_some() {
+            items.sort_by_cached_key(place);
+        }
         let next_cursor = match after.filter(|_| current.is_some()) {
             Some(last) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&bound, &last)?)),
             None => None,
@@ -190,6 +199,14 @@ impl Vault {
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }
+}
+
+/// Where an item stands on the page of a partner: by its time and its id. The store has them in the order of the persons, which is the
+/// same for every partner.
+fn place(item: &serde_json::Value) -> (String, String) {
+    let item = item.get("event").unwrap_or(item);
+    let text = |name: &str| item.get(name).and_then(serde_json::Value::as_str).unwrap_or_default().to_owned();
+    (text("at"), if item.get("id").is_some() { text("id") } else { text("token") })
 }
 
 async fn disclose_once(opened: &Opened, call: &Call, body: &Disclose, held: Option<&Held<'_>>) -> Result<Answer, Refused> {
@@ -271,7 +288,10 @@ async fn disclose_once(opened: &Opened, call: &Call, body: &Disclose, held: Opti
             values.insert(&field.name, RawValue::from_string(text.to_owned()).map_err(|_| Code::Internal)?);
         }
     }
-    let noted = (admitted.decision, case.as_ref());
+    // A child's guardian hears of neither case before its time.
+    let secrets = [case.as_ref().map(|(_, case)| case), protection.as_ref()].into_iter().flatten();
+    let secret_until = secrets.filter_map(|case| case.secret_until(core.clock.now())).max();
+    let noted = (admitted.decision, case.as_ref(), secret_until);
     let (id, ledger) = written(core, call, &person, recipient, &purpose.id, &released, noted)?;
     let answered = |fields| {
         let (recipient, purpose) = (recipient.id.clone(), purpose.id.clone());
@@ -285,7 +305,7 @@ async fn disclose_once(opened: &Opened, call: &Call, body: &Disclose, held: Opti
     change.rows.push(ledger);
     if let Some((_, case)) = &case {
         case.count(core, &mut change)?;
-        case.tell(core, &tenant, &person, recipient, &mut change)?;
+        case.tell(core, &tenant, &person, recipient, secret_until, &mut change)?;
     }
     if let Some(held) = held {
         // The values are kept nowhere but in their record: a repetition is told which disclosure it was, and not what went out. What
@@ -329,7 +349,7 @@ pub(crate) async fn note_read(
     let partner = tenant.partner(own).ok_or(Code::NotAvailable)?;
     let core = &opened.core;
     let purpose = call.purpose.as_deref().unwrap_or_default();
-    let (id, ledger) = written(core, call, person, partner, purpose, fields, (decision, None))?;
+    let (id, ledger) = written(core, call, person, partner, purpose, fields, (decision, None, None))?;
     let mut change = noting(core, person, decision)?;
     change.rows.push(ledger);
     opened.committer.commit(change).await?;
@@ -367,11 +387,38 @@ pub(crate) fn ledger(
     }
 }
 
-/// The decisions of disclosures that the person may not hear of yet.
-pub(crate) fn secrets(core: &Core, person: &Person) -> Result<HashSet<DecisionId>, Refused> {
-    let all = ledger(core, &person.id, &person.keys)?;
-    let secret = all.into_iter().filter(|(_, row)| is_secret(core, row));
-    Ok(secret.map(|(_, row)| DecisionId::from_bytes(row.decision)).collect())
+/// The disclosures of a person that they may hear of by now.
+fn open_ledger(core: &Core, person: &Person) -> Result<Vec<(DisclosureId, DisclosureRow)>, Refused> {
+    let mut all = ledger(core, &person.id, &person.keys)?;
+    all.retain(|(_, row)| !is_secret(core, row));
+    Ok(all)
+}
+
+/// What is done about cases: how a case came about is no use of data.
+const CASES: [Operation; 3] = [Operation::OpenCase, Operation::ApproveCase, Operation::GetCase];
+
+/// The event by which a disclosure is kept.
+const KEPT: &str = "keepDisclosure";
+
+/// What a person is shown of the trail, on a page, as lines and in their bundle alike. Of disclosures that is what went out and is
+/// no secret: whether one that was refused, begun in vain or asked for again rests on a case, its entry does not say.
+pub(crate) struct Shown(HashSet<DecisionId>);
+
+impl Shown {
+    /// To this person, now.
+    pub(crate) fn to(core: &Core, person: &Person) -> Result<Self, Refused> {
+        let open = open_ledger(core, person)?;
+        Ok(Self(open.into_iter().map(|(_, row)| DecisionId::from_bytes(row.decision)).collect()))
+    }
+
+    /// Whether this entry is.
+    pub(crate) fn has(&self, entry: &Entry) -> bool {
+        if CASES.iter().any(|operation| operation.text() == entry.operation) {
+            return false;
+        }
+        let of_disclosing = entry.operation == Operation::Disclose.text() || entry.operation == KEPT;
+        !of_disclosing || self.0.contains(&entry.decision)
+    }
 }
 
 /// How something was disclosed: under the agreement, by the partner's own reading, or on a kind of case.
@@ -389,7 +436,7 @@ pub(crate) fn is_secret(core: &Core, row: &DisclosureRow) -> bool {
 }
 
 fn noting(core: &Core, person: &Person, decision: DecisionId) -> Result<Change, Refused> {
-    let mut entry = core.event("keepDisclosure", Outcome::Done, Note::None)?;
+    let mut entry = core.event(KEPT, Outcome::Done, Note::None)?;
     (entry.tag, entry.decision) = (Some(person.tag), decision);
     let mut change = Change::noting(entry);
     change.guard(person);
@@ -403,7 +450,7 @@ fn written(
     partner: &Partner,
     purpose: &str,
     fields: &FieldSet,
-    (decision, case): (DecisionId, Option<&(CaseKind, Approved)>),
+    (decision, case, secret_until): (DecisionId, Option<&(CaseKind, Approved)>, Option<i64>),
 ) -> Result<(DisclosureId, RowChange), Refused> {
     let id = DisclosureId::from_bytes(fresh()?);
     let row = DisclosureRow {
@@ -418,7 +465,7 @@ fn written(
         read: call.caller.partner.is_some(),
         case: case.map(|(_, case)| *case.id().bytes()),
         case_kind: case.and_then(|(kind, _)| CaseKind::ALL.iter().position(|own| own == kind)).map(|place| place as u8),
-        secret_until: case.and_then(|(_, case)| case.secret_until(core.clock.now())),
+        secret_until,
     };
     let key = RowKey::Disclosure(person.id, id).bytes();
     let value = Some(person.keys.seal_row(&key, &pack(&row)?)?);
@@ -449,10 +496,10 @@ impl Sees {
 fn item(
     core: &Core,
     tenant: &Tenant,
-    key: &[u8],
-    value: &[u8],
+    (key, value): (&[u8], &[u8]),
     partner: Option<&str>,
     sees: Sees,
+    told: Option<&[(DisclosureId, DisclosureRow)]>,
 ) -> Result<Option<serde_json::Value>, Refused> {
     let of = |subject: SubjectId| core.person(tenant, subject);
     let names = |numbers: &[u16]| -> Vec<String> {
@@ -488,11 +535,31 @@ fn item(
             if !wanted(&row.recipient) {
                 return Ok(None);
             }
+            let row = match told {
+                Some(told) => open_part(row, told),
+                None => Some(row),
+            };
+            let Some(row) = row else { return Ok(None) };
             serde_json::to_value(callbacks::update(core, tenant, &person.keys, DeliveryId::from_bytes(id), row)?)
         }
         _ => return Err(Code::StoreUnavailable.into()),
     };
     value.map(Some).map_err(|_| Code::Internal.into())
+}
+
+/// What of an update rests on these disclosures; `None` where nothing does.
+fn open_part(row: UpdateRow, told: &[(DisclosureId, DisclosureRow)]) -> Option<UpdateRow> {
+    let concerned = row.fields.iter().copied().collect();
+    let before = told.iter().filter(|(_, own)| own.recipient == row.recipient && own.at <= row.at);
+    let (mut fields, mut disclosure) = (FieldSet::EMPTY, None);
+    for (id, own) in before {
+        let part = callbacks::among(own, &concerned);
+        part.iter().for_each(|number| fields.insert(number));
+        if !part.is_empty() && disclosure != Some(row.disclosure) {
+            disclosure = Some(*id.bytes());
+        }
+    }
+    Some(UpdateRow { disclosure: disclosure?, fields: fields.iter().collect(), ..row })
 }
 
 /// The message of an erasure, for the partner that it is for. Who fetches it with its own credentials has been told.
@@ -506,7 +573,8 @@ fn purged(
 ) -> Result<Option<serde_json::Value>, Refused> {
     let Some((recipient, mut delivery)) = to_partner(core, tenant, key, value, partner)? else { return Ok(None) };
     let Some(token) = delivery.body.clone().filter(|_| delivery.template == Event::Erasure.text()) else { return Ok(None) };
-    let view = PurgedView { r#type: Event::Erasure.text(), recipient, token, at: time(delivery.made_at) };
+    let at = callbacks::day(time(delivery.made_at));
+    let view = PurgedView { r#type: Event::Erasure.text(), recipient, token, at };
     if call.caller.partner.is_some() && DELIVERY.state(delivery.state) == Some("waiting") {
         delivery.went(core, Went::Acknowledged)?;
         let mut change = Change::noting(core.event("deliver", Outcome::Done, Note::None)?);
@@ -535,8 +603,8 @@ fn overdue(
         event: delivery.template.clone(),
         state: DELIVERY.state(delivery.state).ok_or(Code::Internal)?,
         tries: delivery.tries,
-        made_at: time(delivery.made_at),
-        due_at: delivery.due_at.map(time),
+        made_at: callbacks::day(time(delivery.made_at)),
+        due_at: delivery.due_at.map(|due| callbacks::day(time(due))),
     };
     serde_json::to_value(view).map(Some).map_err(|_| Code::Internal.into())
 }

@@ -54,6 +54,9 @@ const TELEPHONE: usize = 8;
 /// Seconds that the clock of whoever found an incident out may be ahead.
 const AHEAD: i64 = 60;
 
+/// Microseconds that it may lie back: ten years.
+const BACK: i64 = 3_653 * 86_400 * 1_000_000;
+
 /// An incident. Sealed under the vault's row key; nothing personal in it. Times are microseconds since 1970.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -351,7 +354,10 @@ fn fits(core: &Core, tenant: &Tenant, body: &PutIncident, before: Option<&Incide
     }
     let detected_at = body.detected_at.as_microsecond();
     let too_late = body.detected_at.as_second() > core.clock.now().as_second() + AHEAD;
-    if too_late || before.is_some_and(|before| detected_at > before.detected_at) {
+    // What is of another age is a slip of the hand, and its clocks would all have run out.
+    let too_early = detected_at < core.clock.now().as_microsecond().saturating_sub(BACK)
+        && before.is_none_or(|before| before.detected_at != detected_at);
+    if too_late || too_early || before.is_some_and(|before| detected_at > before.detected_at) {
         return Err("/detected_at");
     }
     let texts = [("/nature", &body.nature), ("/consequences", &body.consequences), ("/measures", &body.measures)];

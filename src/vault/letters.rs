@@ -136,7 +136,9 @@ async fn send(
     if person.facts(tenant, core.clock.now()).state == SubjectState::Held {
         return over(Code::Held.text());
     }
-    let address = match address(core, tenant, person, letter, &queued.purpose).await? {
+    // A code tells who the person is only where they did not choose the address just now.
+    let settled = requests::brings_code(&queued.template);
+    let address = match address(core, tenant, person, letter, &queued.purpose, settled).await? {
         Ok(address) => address,
         Err(reason) => return over(&reason),
     };
@@ -159,17 +161,18 @@ async fn send(
     })
 }
 
-/// The address for the first purpose that has one; else why there is none.
+/// The address for the first purpose that has one, of those that have `settled` if so told; else why there is none.
 async fn address(
     core: &Core,
     tenant: &Arc<Tenant>,
     person: &Person,
     letter: &LetterText,
     purpose: &str,
+    settled: bool,
 ) -> Result<Result<SecretString, String>, Refused> {
     let mut reason = None;
     for purpose in [purpose, RIGHTS].into_iter().take(if letter.duty { 2 } else { 1 }) {
-        match addresses::read(core, tenant, person, purpose).await {
+        match addresses::read(core, tenant, person, purpose, settled).await {
             Ok(Some(address)) => return Ok(Ok(address)),
             Ok(None) => reason = reason.or(Some("no-address".to_owned())),
             // A refusal that is in the trail is the decision's; any other says nothing about the person.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ::keys::root::Custody;
 use ::keys::secret::SecretString;
-use ::keys::{Hierarchy, Id, Keyring};
+use ::keys::{Hierarchy, Id, Keyring, KeysError};
 use parking_lot::{Mutex, RwLock};
 
 use crate::audit::note::VerifyingKey;
@@ -207,6 +207,13 @@ pub(super) struct WrongTries {
     pub(super) given: Given,
 }
 
+impl WrongTries {
+    /// One was right: the next wrong one is the first.
+    pub(super) fn forgive(&mut self) {
+        (self.count, self.until) = (0, None);
+    }
+}
+
 /// An unsealed vault.
 pub(crate) struct Opened {
     pub(crate) core: Arc<Core>,
@@ -365,17 +372,37 @@ impl Vault {
 
     /// Wrong passphrases and PINs are answered ever more slowly.
     fn counted(&self, tries: &mut WrongTries, error: OpenError) -> UnsealError {
-        let error = match error {
-            OpenError::Keys(::keys::KeysError::WrongPassphrase) => UnsealError::WrongPassphrase,
-            OpenError::Keys(::keys::KeysError::WrongPin) => UnsealError::WrongPin,
-            other => return other.into(),
-        };
+        match error {
+            OpenError::Keys(error) => {
+                self.count_wrong(tries, &error);
+                match error {
+                    KeysError::WrongPassphrase => UnsealError::WrongPassphrase,
+                    KeysError::WrongPin => UnsealError::WrongPin,
+                    other => OpenError::Keys(other).into(),
+                }
+            }
+            other => other.into(),
+        }
+    }
+
+    /// Counts it if it is one of those.
+    pub(super) fn count_wrong(&self, tries: &mut WrongTries, error: &KeysError) {
+        if !matches!(error, KeysError::WrongPassphrase | KeysError::WrongPin) {
+            return;
+        }
         tries.count += 1;
         if tries.count >= 3 {
             let wait = Duration::from_secs(1 << (tries.count - 3).min(8));
             tries.until = self.0.clock.now().checked_add(wait).ok();
         }
-        error
+    }
+
+    /// Whether a passphrase or a PIN may be tried now; else when.
+    pub(super) fn may_try(&self, tries: &WrongTries) -> Result<(), Refused> {
+        match self.too_soon(tries) {
+            Err(UnsealError::TooSoon(seconds)) => Err(Refused { retry_after: Some(seconds), ..Code::RateLimited.into() }),
+            _ => Ok(()),
+        }
     }
 
     /// Finishes what is under way, then empties every key from memory.

@@ -108,21 +108,29 @@ impl Vault {
         entry.tag = Some(person.tag);
         let admitted = core.admit(&allowed, entry).await?;
         let limit = page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
-        let mut rows = core.store.scan(&prefix::notices(&id), after.as_deref(), limit + 1)?;
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let mut views = Vec::with_capacity(rows.len());
-        for (key, sealed) in &rows {
-            let Some(RowKey::Notice(_, notice)) = RowKey::parse(key) else { return Err(Code::StoreUnavailable.into()) };
-            let row: QueuedNotice = unpack(person.keys.open_row(key, sealed)?.bytes())?;
-            // Of what is still secret the person does not even see that a letter waits.
-            let secret = row.secret_until.is_some_and(|until| core.clock.now().as_microsecond() < until);
-            if !(secret && call.caller.subject.is_some()) {
+        let (mut views, mut last, mut from, mut more) = (Vec::new(), None, after, false);
+        while !more {
+            let rows = core.store.scan(&prefix::notices(&id), from.as_deref(), limit + 1)?;
+            let Some((end, _)) = rows.last() else { break };
+            from = Some(end.clone());
+            for (key, sealed) in rows {
+                let Some(RowKey::Notice(_, notice)) = RowKey::parse(&key) else { return Err(Code::StoreUnavailable.into()) };
+                let row: QueuedNotice = unpack(person.keys.open_row(&key, &sealed)?.bytes())?;
+                // Of what is still secret the person does not even see that a letter waits: it is no part of any page.
+                let secret = row.secret_until.is_some_and(|until| core.clock.now().as_microsecond() < until);
+                if secret && call.caller.subject.is_some() {
+                    continue;
+                }
+                more = views.len() == limit;
+                if more {
+                    break;
+                }
                 views.push(view(notice, row)?);
+                last = Some(key);
             }
         }
-        let next_cursor = match rows.last().filter(|_| more) {
-            Some((last, _)) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&context, last)?)),
+        let next_cursor = match last.filter(|_| more) {
+            Some(last) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&context, &last)?)),
             None => None,
         };
         let body = serde_json::json!({"notices": views, "next_cursor": next_cursor});

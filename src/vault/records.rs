@@ -208,6 +208,7 @@ impl Vault {
         let marks = verified::marks(&tenant, call, &body.verified_at, |number| fields.iter().any(|(own, _)| *own == number), now);
         let marks = marks.map_err(|code| invalid(code, "/verified_at"))?;
         let mut new = label_fields(&tenant, fields.iter().map(|(number, _)| *number));
+        verified::own(call, &mut new, now);
         verified::carry(&label.fields, &mut new, &asked, body.evidence.as_ref(), now);
         verified::mark(&mut new, &marks);
         label.fields = new;
@@ -431,6 +432,7 @@ async fn check(core: &Core, call: &Call, subject: SubjectId, body: WriteRecord) 
     let marks = verified::marks(&tenant, call, &body.verified_at, |number| numbers.contains(&number), now);
     let marks = marks.map_err(|code| invalid(code, "/verified_at".into()))?;
     let mut label_fields = label_fields(&tenant, values.iter().map(|(number, _)| *number));
+    verified::own(call, &mut label_fields, now);
     verified::mark(&mut label_fields, &marks);
     let owed = third_party.then(|| source.party.clone()).flatten();
     let task = owed.map(|party| notice_task(party, now));
@@ -548,6 +550,7 @@ fn label_fields(tenant: &Tenant, numbers: impl Iterator<Item = u16>) -> Vec<Labe
             verified_at: None,
             evidence: None,
             corrected_at: None,
+            own_at: None,
         })
         .collect()
 }

@@ -148,6 +148,9 @@ pub(crate) struct LabelField {
     /// When its value was corrected last.
     #[n(5)]
     pub corrected_at: Option<i64>,
+    /// When the person's own token put the value there; none where somebody else did.
+    #[n(6)]
+    pub own_at: Option<i64>,
 }
 
 /// A contract that a purpose can rest on. Sealed under the subject's tag key.

@@ -1,6 +1,5 @@
 //! listAuditEvents and getCheckpoint.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use base64::Engine as _;
@@ -18,7 +17,7 @@ use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Pieces, Refused};
 use super::core::Core;
-use super::disclosures;
+use super::disclosures::Shown;
 use super::erasure::by_vault::scheduler_of;
 use super::erasure::load;
 use super::lifecycle::{Vault, origin};
@@ -81,10 +80,7 @@ impl Vault {
         };
         let mine = person.as_ref().map(|person| person.tag);
         // Of a disclosure on a case the person hears when it is no secret any more.
-        let secret = match &person {
-            Some(person) => disclosures::secrets(core, person)?,
-            None => HashSet::new(),
-        };
+        let shown = person.as_ref().map(|person| Shown::to(core, person)).transpose()?;
         let facts = Facts { own: mine.is_some(), ..core.facts(&tenant) };
         let allowed = core.decide(call, operation, &facts, mine)?;
         let asked = match &query.tag {
@@ -109,7 +105,8 @@ impl Vault {
         let end = core.trail.durable_size();
         if query.ocsf {
             let left = query.page.limit.unwrap_or(usize::MAX);
-            let lines = Lines { vault: self.clone(), tenant, query, tag, context, at, end, left, origin: origin(core.vault) };
+            let origin = origin(core.vault);
+            let lines = Lines { vault: self.clone(), tenant, query, tag, shown, context, at, end, left, origin };
             return lines.answer(admitted.decision);
         }
         let limit = query.page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
@@ -125,7 +122,7 @@ impl Vault {
                     break;
                 }
                 at = index + 1;
-                if wanted(&query, tag, &entry) && !secret.contains(&entry.decision) && is_of(core, &tenant, &entry)? {
+                if wanted(&query, tag, shown.as_ref(), &entry) && is_of(core, &tenant, &entry)? {
                     events.push(EventView::of(index, &entry));
                 }
             }
@@ -171,6 +168,7 @@ struct Lines {
     tenant: Arc<Tenant>,
     query: AuditQuery,
     tag: Option<[u8; 16]>,
+    shown: Option<Shown>,
     context: Vec<u8>,
     at: u64,
     end: u64,
@@ -202,7 +200,7 @@ impl Lines {
         }
         for (index, entry) in page.into_iter().take_while(|(index, _)| *index < self.end) {
             self.at = index + 1;
-            if !wanted(&self.query, self.tag, &entry) || !is_of(core, &self.tenant, &entry)? {
+            if !wanted(&self.query, self.tag, self.shown.as_ref(), &entry) || !is_of(core, &self.tenant, &entry)? {
                 continue;
             }
             let mut event = ocsf::event(&self.origin, index, &entry);
@@ -228,12 +226,13 @@ fn open_cursor(core: &Core, context: &[u8], cursor: &str) -> Result<u64, Refused
     Ok(u64::from_be_bytes(plain.bytes().try_into().map_err(|_| Code::BadCursor)?))
 }
 
-fn wanted(query: &AuditQuery, tag: Option<[u8; 16]>, entry: &Entry) -> bool {
+fn wanted(query: &AuditQuery, tag: Option<[u8; 16]>, shown: Option<&Shown>, entry: &Entry) -> bool {
     query.from.is_none_or(|from| entry.at >= from)
         && query.until.is_none_or(|until| entry.at < until)
         && query.caller.is_none_or(|caller| entry.caller == Some(caller))
         && query.purpose.as_ref().is_none_or(|purpose| entry.purpose.as_ref() == Some(purpose))
         && tag.is_none_or(|tag| entry.tag == Some(tag))
+        && shown.is_none_or(|shown| shown.has(entry))
 }
 
 /// Whether an entry is this controller's business: its own callers' and its own erasures', and what the vault did on nobody's

@@ -56,11 +56,27 @@ pub(crate) fn mark(fields: &mut [LabelField], marks: &[(u16, i64)]) {
     }
 }
 
+/// Notes in every field that the person's own token writes it, if one does.
+pub(crate) fn own(call: &Call, fields: &mut [LabelField], now: Timestamp) {
+    for field in fields.iter_mut().filter(|_| call.caller.subject.is_some()) {
+        field.own_at = Some(now.as_microsecond());
+    }
+}
+
+/// Whether a value can tell who somebody is: another than the person put it there, or verified it since, or it has stood since
+/// before `since`.
+pub(crate) fn is_settled(field: &LabelField, since: Timestamp) -> bool {
+    field.own_at.is_none_or(|at| at <= since.as_microsecond() || field.verified_at.is_some_and(|verified| verified >= at))
+}
+
 /// Takes the marks along to the next version. A verified field that was corrected is verified by its evidence.
 pub(crate) fn carry(before: &[LabelField], after: &mut [LabelField], asked: &[u16], evidence: Option<&Evidence>, now: Timestamp) {
     for field in after {
         let Some(old) = before.iter().find(|old| old.number == field.number) else { continue };
         (field.verified_at, field.evidence) = (old.verified_at, old.evidence.clone());
+        if !asked.contains(&field.number) {
+            field.own_at = old.own_at;
+        }
         field.corrected_at = if asked.contains(&field.number) { Some(now.as_microsecond()) } else { old.corrected_at };
         if let (true, Some(evidence), Some(_)) = (asked.contains(&field.number), evidence, old.verified_at) {
             field.verified_at = Some(now.as_microsecond());

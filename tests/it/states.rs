@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use jiff::SignedDuration;
 use oubliette::model::caller::Role;
-use oubliette::model::states::{CASE, CONSENT, ERASURE, INCIDENT, Machine, POLICY};
+use oubliette::model::states::{CASE, CONSENT, ERASURE, INCIDENT, Machine, POLICY, REQUEST};
 use serde_json::{Value, json};
 
 use crate::house::{House, Token};
@@ -117,6 +117,58 @@ fn an_erasure_goes_as_its_table_says_and_no_other_way() {
         act: &act,
         state: &state,
         settles: |state| if state == "verified" { "sealed" } else { state },
+    };
+    trial.run();
+}
+
+#[test]
+fn a_request_goes_as_its_table_says_and_no_other_way() {
+    let house = House::start();
+    let (officer, second) = (house.holder(Role::PrivacyOfficer), house.second(Role::PrivacyOfficer));
+    let seen = json!({"action": "verify", "level": 2, "evidence": {"kind": "passport", "digest": "ab".repeat(32)}});
+    let body = |action: &str, by: &Token| match action {
+        "verify" if by.id == second.id => seen.clone(),
+        "extend" => json!({"action": action, "reason": "complexity"}),
+        "deny" => json!({"action": action, "reason": "suspected_fraud"}),
+        "fulfil" => json!({"action": action, "answer": "Yes."}),
+        action => json!({"action": action}),
+    };
+    let go = |id: &str, action: &str, by: &Token| house.advance(by, id, &body(action, by));
+    let make = |state: &str| {
+        let subject = house.newcomer("consumer");
+        let asked = json!({"type": "question", "subject": subject, "message": "Is it so?"});
+        let id = house.post("/v1/requests", &asked).by(&officer).send().expect(201).member("request_id");
+        go(&id, "verify", &second).expect(200);
+        let path: &[(&str, &Token)] = match state {
+            "in_progress" => &[("accept", &second)],
+            "fulfilled" => &[("accept", &second), ("fulfil", &second)],
+            "revoked" => &[("revoke", &second)],
+            "denial-proposed" => &[("deny", &officer)],
+            "denied" => &[("deny", &officer), ("deny", &second)],
+            _ => &[],
+        };
+        for (action, by) in path {
+            go(&id, action, by).expect(200);
+        }
+        Thing { subject, id }
+    };
+    let act = |thing: &Thing, action: &str, by: &Token| go(&thing.id, action, by);
+    let state = |thing: &Thing| {
+        let waiting = house.get("/v1/requests?state=denial-proposed&limit=500").by(&officer).send().expect(200).text();
+        if waiting.contains(&thing.id) {
+            return "denial-proposed".to_owned();
+        }
+        house.get(&format!("/v1/requests/{}", thing.id)).by(&officer).send().expect(200).member("status")
+    };
+    let trial = Trial {
+        house: &house,
+        machine: &REQUEST,
+        states: &["open", "in_progress", "fulfilled", "revoked", "denied", "denial-proposed"],
+        actions: &["verify", "accept", "extend", "deny", "reopen", "revoke", "fulfil"],
+        make: &make,
+        act: &act,
+        state: &state,
+        settles: |state| state,
     };
     trial.run();
 }

@@ -7,7 +7,6 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::audit::{Entry, Outcome};
-use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::field::AliasKind;
 use crate::model::ids::{CallerId, CaseId, ConsentId, DecisionId, DisclosureId, RequestId, VaultId};
@@ -18,7 +17,7 @@ use crate::tenant::Tenant;
 
 use super::super::call::Refused;
 use super::super::core::{Core, Person};
-use super::super::disclosures;
+use super::super::disclosures::{self, Shown};
 use super::super::erasure::by_vault::scheduler_of;
 use super::super::policies::rights;
 use super::super::rows::{ConsentRow, DisclosureRow, time, unpack};
@@ -34,9 +33,6 @@ const VERSION: u32 = 1;
 
 /// Rows and entries looked at together.
 const PAGE: usize = 500;
-
-/// What is done about cases.
-const CASES: [Operation; 3] = [Operation::OpenCase, Operation::ApproveCase, Operation::GetCase];
 
 /// Whose bundle, and of which kind.
 pub(super) struct Rendering<'a> {
@@ -311,7 +307,7 @@ async fn reads(rendering: &Rendering<'_>, writer: &mut Writer<'_>, seen: &mut Se
     ];
     let mut list = List::begin(writer, "reads", "Who used it", &columns).await?;
     let core = rendering.core;
-    let secret = disclosures::secrets(core, rendering.person)?;
+    let shown = Shown::to(core, rendering.person)?;
     let mut at = 0;
     while at < end {
         let page = core.trail.entries(at, PAGE)?;
@@ -319,9 +315,8 @@ async fn reads(rendering: &Rendering<'_>, writer: &mut Writer<'_>, seen: &mut Se
         at = last + 1;
         let mine = page.iter().filter(|(index, entry)| *index < end && entry.tag == Some(rendering.person.tag));
         for (_, entry) in mine {
-            // How a case came about is no use of data; what was disclosed on it stands here in its time.
-            let of_a_case = CASES.iter().any(|operation| operation.text() == entry.operation);
-            if of_a_case || secret.contains(&entry.decision) {
+            // What was disclosed on a case stands here in its time.
+            if !shown.has(entry) {
                 continue;
             }
             let Some(item) = read(rendering, entry) else { continue };

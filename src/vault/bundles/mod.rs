@@ -22,7 +22,7 @@ use crate::audit::manifest::{self, Manifest};
 use crate::audit::{Entry, Note, Outcome};
 use crate::model::caller::Operation;
 use crate::model::code::Code;
-use crate::model::ids::{RequestId, SubjectId, VaultId};
+use crate::model::ids::{RequestId, SubjectId, TenantId, VaultId};
 use crate::model::wire::{Part, RequestType};
 use crate::store::layout::RowKey;
 use crate::tenant::Tenant;
@@ -30,6 +30,7 @@ use crate::tenant::Tenant;
 use super::call::{Answer, Call, Pieces, Refused};
 use super::committer::{Change, Committer};
 use super::core::{Core, Person, first16};
+use super::erasure::by_vault::scheduler_of;
 use super::lifecycle::{Opened, Vault};
 use super::papers;
 use super::requests;
@@ -264,6 +265,9 @@ impl Vault {
         let Some((_, row)) = requests::load(core, id)?.filter(|_| holds) else { return Err(Code::NotFound.into()) };
         let mut entry = core.event(Operation::GetRequestResult.text(), Outcome::Allowed, Note::None)?;
         entry.tag = Some(row.tag);
+        // Nobody is known to have asked; whose business it is shall be in the trail all the same.
+        let tenant = core.tenants.get(&TenantId::from_bytes(row.tenant));
+        entry.caller = tenant.map(|tenant| scheduler_of(core, &tenant));
         let decision = entry.decision;
         let there = there(core, id, &row)?.and_then(|head| Ok((head, turn(&opened, id, part)?)));
         let (head, turn) = match there {

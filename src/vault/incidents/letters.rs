@@ -9,7 +9,7 @@ use crate::model::code::Code;
 use crate::model::ids::{IncidentId, TenantId};
 use crate::model::states::INCIDENT;
 use crate::model::wire::{LettersView, NoticeKind, WriteLetters};
-use crate::tenant::Tenant;
+use crate::tenant::{Tenant, own_places};
 
 use super::super::call::{Answer, Call, Refused};
 use super::super::committer::{Change, Committer};
@@ -77,6 +77,11 @@ impl Vault {
         let Some(scope) = row.scope.clone().filter(|_| INCIDENT.state(row.state) != Some("closed")) else {
             return Err(refuse(Code::StateConflict));
         };
+        let begun = row.letters.as_ref().filter(|letters| !letters.done).map(|letters| letters.template.as_str());
+        let template = body.template.as_deref().or(begun).unwrap_or(TEMPLATE);
+        if !can_be_sent(&tenant, template, &words(&tenant, id, &row)) {
+            return Err(Refused { pointer: Some("/template".into()), ..refuse(Code::InvalidBody) });
+        }
         let affected = look(&opened, &tenant, id, &scope).await?;
         if row.letters.as_ref().is_none_or(|letters| letters.done) {
             let before = row.letters.take();
@@ -163,6 +168,12 @@ pub(super) async fn page(core: &Core, committer: &Committer, id: IncidentId) -> 
         }
     }
     Err(Code::Overloaded.into())
+}
+
+/// Whether the controller has such a letter, it warns of a danger, and these words fill all of its places.
+fn can_be_sent(tenant: &Tenant, template: &str, words: &[Word]) -> bool {
+    let filled = |place: &&str| words.iter().any(|word| word.name == *place);
+    tenant.letter(template).is_some_and(|letter| letter.kind == NoticeKind::Security) && own_places(template).iter().all(filled)
 }
 
 /// What a letter's text is filled with (Art. 34(2)).

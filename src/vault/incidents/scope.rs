@@ -53,13 +53,13 @@ const fn does(operation: Operation) -> Does {
         LookupSubject | GetSubject | ReadRecords | QueryRecords | VerifySecret | ExplainDecision | ListConsents
         | GetConsentReceipt | ListRequests | GetRequest | GetRequestResult | GetCase | Disclose | ListDisclosures
         | GetIncident => Does::Tells,
+        // A step may answer the download code, and a token opens what its person may see: an entry does not say what came of it.
+        AdvanceRequest | IssueToken => Does::Tells,
         CreateSubject | WriteRecord | RectifyRecord | DeleteRecord | RecordConsent | SetPreference | PutContract
-        | RestrictSubject | LiftRestriction | OpenRequest | AdvanceRequest | OpenErasure | ApproveErasure | OpenCase
-        | ApproveCase | SendNotice => Does::Changes,
+        | RestrictSubject | LiftRestriction | OpenRequest | OpenErasure | ApproveErasure | OpenCase | ApproveCase
+        | SendNotice => Does::Changes,
         GetErasure | GetPolicyVersion | PublishPolicy | ReadConfig | DraftConfig | GetRopa | OperateKeys | ListKeys
-        | PutIncident | ListAuditEvents | GetCheckpoint | PutCaller | IssueToken | StepUp | RecordStats | ReadStats => {
-            Does::Neither
-        }
+        | PutIncident | ListAuditEvents | GetCheckpoint | PutCaller | StepUp | RecordStats | ReadStats => Does::Neither,
     }
 }
 
@@ -455,13 +455,16 @@ impl<'a> Filter<'a> {
         let Some(operation) = Operation::named(&entry.operation) else { return Ok(false) };
         let counts = match (scope.epoch, does(operation)) {
             (Some(_), _) => operation == Operation::CreateSubject,
-            (None, Does::Tells) => true,
+            // A token of nobody's own is about nobody.
+            (None, Does::Tells) => operation != Operation::IssueToken || entry.tag.is_some(),
             (None, Does::Changes) => scope.changes,
             (None, Does::Neither) => false,
         };
         let purpose = || entry.purpose.as_deref();
         let of_group = || self.purposes.as_ref().is_none_or(|own| purpose().is_some_and(|purpose| own.contains(purpose)));
-        Ok(counts && of_group() && is_of(core, tenant, entry)?)
+        // A bundle, and a token of somebody's own, have data of every group.
+        let of_all = matches!(operation, Operation::AdvanceRequest | Operation::IssueToken | Operation::GetRequestResult);
+        Ok(counts && (of_all || of_group()) && is_of(core, tenant, entry)?)
     }
 }
 
@@ -532,7 +535,8 @@ mod tests {
 
     #[test]
     fn what_releases_values_counts_and_what_is_about_nobody_does_not() {
-        for operation in [Operation::ReadRecords, Operation::QueryRecords, Operation::Disclose, Operation::LookupSubject] {
+        use Operation::*;
+        for operation in [ReadRecords, QueryRecords, Disclose, LookupSubject, AdvanceRequest, IssueToken] {
             assert_eq!(does(operation), Does::Tells);
         }
         assert_eq!(does(Operation::RectifyRecord), Does::Changes);

@@ -22,8 +22,8 @@ use super::super::papers::{self, File};
 use super::super::restrictions::TRIES;
 use super::super::rows::{RequestRow, time};
 use super::{
-    Effects, IN_PROGRESS, OPEN, PROPOSED, begin_work, fulfilment, is_known, is_own, letters, load, said, seal, seen_by, twin,
-    verification, view,
+    Effects, IN_PROGRESS, PROPOSED, begin_work, fulfilment, is_known, is_own, letters, load, other_closure, said, seal, seen_by,
+    twin, verification, view,
 };
 
 /// Why an answer may be put off (GDPR Art. 12(3)).
@@ -207,7 +207,7 @@ fn accept(mut at: Move<'_>) -> Result<Done, Refused> {
     }
     let details = said(at.person, at.id, &at.row)?.ok_or(Code::StateConflict)?;
     let Move { core, call, tenant, person, .. } = at;
-    let closes = at.row.kind()? == RequestType::AccountClosure && at.row.state()? == OPEN;
+    let closes = at.row.kind()? == RequestType::AccountClosure && at.row.closes_at.is_none();
     begin_work(core, call, tenant, person, &mut at.row, &details, &mut at.effects, &mut at.change)?;
     if !closes {
         at.row.step("accept", at.now)?;
@@ -263,29 +263,32 @@ fn deny(mut at: Move<'_>, reason: Option<&str>) -> Result<Done, Refused> {
         return Err(at.invalid("/reason"));
     }
     at.row.step("deny", at.now)?;
-    opens_again(&mut at);
+    opens_again(&mut at)?;
     at.tell(letters::DENIED)?;
     at.done()
 }
 
 fn reopen(mut at: Move<'_>) -> Result<Done, Refused> {
     at.row.step("reopen", at.now)?;
+    opens_again(&mut at)?;
     (at.row.ground, at.row.proposer) = (None, None);
     at.done()
 }
 
 fn revoke(mut at: Move<'_>) -> Result<Done, Refused> {
     at.row.step("revoke", at.now)?;
-    opens_again(&mut at);
+    opens_again(&mut at)?;
     at.tell(letters::REVOKED)?;
     at.done()
 }
 
-/// An account that was closed by this request, and of which nothing was destroyed yet, serves again.
-fn opens_again(at: &mut Move<'_>) {
-    if at.row.closes_at.take().is_some() {
+/// An account that was closed by this request, and of which nothing was destroyed yet, serves again, unless another closes it too.
+pub(super) fn opens_again(at: &mut Move<'_>) -> Result<(), Refused> {
+    let closed = at.row.closes_at.take().is_some();
+    if closed && !other_closure(at.core, at.person, Some(at.id), |row| row.closes_at.is_some())? {
         at.effects.closed_at = Some(None);
     }
+    Ok(())
 }
 
 fn expire(mut at: Move<'_>) -> Result<Done, Refused> {
@@ -294,6 +297,7 @@ fn expire(mut at: Move<'_>) -> Result<Done, Refused> {
         return Err(at.refuse(Code::StateConflict));
     }
     at.row.step("expire", at.now)?;
+    opens_again(&mut at)?;
     at.tell(letters::EXPIRED)?;
     at.done()
 }

@@ -176,6 +176,16 @@ fn papers_end(core: &Core, row: &RequestRow) -> Option<i64> {
     time(ended).checked_add(kept).ok().map(jiff::Timestamp::as_microsecond)
 }
 
+/// Forgets requests before their time: first their papers, then whose they were.
+pub(super) async fn make_room(core: &Core, committer: &Committer, spent: Vec<RequestId>) -> Result<(), Refused> {
+    let files: Vec<keys::Id> = spent.iter().flat_map(|id| [*id.bytes(), bundles::file_of(core, id.bytes())]).collect();
+    papers::destroy_all(core, committer, &files).await.into_iter().collect::<Result<(), _>>()?;
+    for id in spent {
+        put_away(core, committer, id).await?;
+    }
+    Ok(())
+}
+
 /// Takes the person out of a request whose papers are gone: only type and times stay.
 async fn put_away(core: &Core, committer: &Committer, id: RequestId) -> Result<(), Refused> {
     for _ in 0..TRIES {

@@ -49,6 +49,12 @@ pub(crate) const DENIED: &str = "denied";
 /// Requests of one subject that are remembered; those whose papers are gone make room.
 const MOST: usize = 64;
 
+/// Of these, the ones that an officer alone can open: whatever comes in a person's name, an erasure or an objection has room.
+const RESERVE: usize = 16;
+
+/// Requests that a person's own token opens in a day.
+const A_DAY: usize = 16;
+
 /// Bytes of what a person or an officer says in one go.
 const LONGEST: usize = 20_000;
 
@@ -77,9 +83,22 @@ impl Vault {
                 }
             };
             let kind = body.r#type;
-            let again = kind == RequestType::AccountClosure && about.state == SubjectState::Closed;
-            if about.state == SubjectState::Held || again || person.row.standing.requests.len() >= MOST {
+            let closes = kind == RequestType::AccountClosure;
+            let again = closes && (about.state == SubjectState::Closed || other_closure(core, &person, None, |_| true)?);
+            if about.state == SubjectState::Held || again {
                 return Err(core.refuse(call, operation, Code::StateConflict, Some(person.tag)));
+            }
+            match room(core, call, &person, now)? {
+                Room::Free => {}
+                Room::After(spent) => {
+                    clocks::make_room(core, &opened.committer, spent).await?;
+                    continue;
+                }
+                Room::None => return Err(core.refuse(call, operation, Code::StateConflict, Some(person.tag))),
+                Room::Tomorrow => {
+                    let refused = core.refuse(call, operation, Code::RateLimited, Some(person.tag));
+                    return Err(Refused { retry_after: Some(3600), ..refused });
+                }
             }
             let request = RequestId::from_bytes(fresh()?);
             let mut row = received(core, call, &tenant, &person, kind)?;
@@ -160,9 +179,20 @@ impl RequestRow {
         self.state().is_ok_and(|state| REQUEST.is_end(state))
     }
 
+    /// Whether it ended and nobody answered it: taken back, run out, or denied by codes that were wrong.
+    fn is_spent(&self) -> bool {
+        let failed = self.failed > 0 && self.proposer.is_none();
+        self.state().is_ok_and(|state| matches!(state, "revoked" | "expired") || state == DENIED && failed)
+    }
+
     /// Whether it waits to be answered: neither ended nor about to be denied.
     fn is_live(&self) -> bool {
         self.state().is_ok_and(|state| [OPEN, IN_PROGRESS].contains(&state))
+    }
+
+    /// Whether it closes its person's account now.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closes_at.is_some() && self.state().is_ok_and(|state| state == IN_PROGRESS)
     }
 
     /// Takes a step of the table of states; none that stands there is `state-conflict`.
@@ -266,7 +296,11 @@ fn begin_work(
 ) -> Result<(), Refused> {
     let now = core.clock.now();
     match row.kind()? {
-        RequestType::AccountClosure if row.state()? == OPEN => {
+        RequestType::AccountClosure if row.closes_at.is_none() => {
+            // Another request closed it, and what ends that one opens it.
+            if person.row.standing.closed_at.is_some() {
+                return Err(Code::StateConflict.into());
+            }
             row.step("accept", now)?;
             row.closes_at = Some(tenant.closure_ends(now).as_microsecond());
             effects.closed_at = Some(Some(now.as_microsecond()));
@@ -279,6 +313,56 @@ fn begin_work(
         _ => {}
     }
     Ok(())
+}
+
+/// Whether one more request of a person has room.
+enum Room {
+    Free,
+    /// When these, which ended without an answer, are forgotten.
+    After(Vec<RequestId>),
+    Tomorrow,
+    None,
+}
+
+/// Whether this caller can open one more. One that was taken back, ran out, or failed for want of verification makes room a day later
+/// where there is none; what was answered stays for as long as its papers do.
+fn room(core: &Core, call: &Call, person: &Person, now: Timestamp) -> Result<Room, Refused> {
+    let own = call.caller.subject.is_some();
+    let officer = !own && call.caller.roles.contains(&Role::PrivacyOfficer);
+    let most = if officer { MOST } else { MOST - RESERVE };
+    let yesterday = now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(Timestamp::MIN).as_microsecond();
+    let asked = &person.row.standing.requests;
+    let (mut today, mut spent) = (0, Vec::new());
+    for asked in asked {
+        let id = RequestId::from_bytes(asked.request);
+        let Some((_, row)) = load(core, id)? else { continue };
+        today += usize::from(row.received_at > yesterday);
+        if row.is_spent() && row.ended_at.is_some_and(|at| at <= yesterday) {
+            spent.push(id);
+        }
+    }
+    Ok(match () {
+        () if own && today >= A_DAY => Room::Tomorrow,
+        () if asked.len() < most => Room::Free,
+        () if spent.is_empty() => Room::None,
+        () => Room::After(spent),
+    })
+}
+
+/// Whether another request of the person that has not ended is a closure of their account, and one that `counts`.
+fn other_closure(
+    core: &Core,
+    person: &Person,
+    this: Option<RequestId>,
+    counts: impl Fn(&RequestRow) -> bool,
+) -> Result<bool, Refused> {
+    for asked in person.row.standing.requests.iter().filter(|asked| this.is_none_or(|this| asked.request != *this.bytes())) {
+        let Some((_, row)) = load(core, RequestId::from_bytes(asked.request))? else { continue };
+        if row.kind()? == RequestType::AccountClosure && !row.is_ended() && counts(&row) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The last request of the person before this one that asked for the same within a window: the policy's, unless another is named.

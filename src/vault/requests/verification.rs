@@ -14,12 +14,13 @@ use crate::model::code::Code;
 use crate::model::ids::RequestId;
 use crate::model::wire::{Evidence, Shown, Words};
 
+use super::super::addresses;
 use super::super::call::Refused;
 use super::super::core::{Core, fresh};
 use super::super::papers;
 use super::super::rows::RequestRow;
 use super::super::verified::is_evidence;
-use super::advance::{Done, Move};
+use super::advance::{Done, Move, opens_again};
 use super::letters;
 
 /// Codes that are sent for each one that may be got wrong: a letter can get lost.
@@ -55,11 +56,15 @@ fn awaited(core: &Core, request: RequestId, row: &RequestRow) -> Result<Option<S
     Ok(Some(format!("{:06}", number % 1_000_000)))
 }
 
-/// Sends a code. The one before it is worth nothing any more.
+/// Sends a code. The one before it is worth nothing any more. Where the person wrote every address themselves just now, an officer
+/// has to see a document.
 pub(super) fn send(mut at: Move<'_>) -> Result<Done, Refused> {
     let rules = at.tenant.requests();
     if at.row.sent >= rules.tries.saturating_mul(SENT_FOR_EACH) {
         return Err(at.refuse(Code::StateConflict));
+    }
+    if addresses::are_all_new(at.core, at.tenant, at.person)? {
+        return Err(at.refuse(Code::VerificationRequired));
     }
     let until = at.now.checked_add(SignedDuration::from_mins(i64::from(rules.code_minutes))).unwrap_or(at.now);
     at.row.step("verify", at.now)?;
@@ -83,6 +88,7 @@ pub(super) fn given(mut at: Move<'_>, code: &Words) -> Result<Done, Refused> {
     at.row.failed = at.row.failed.saturating_add(1);
     if at.row.failed >= at.tenant.requests().tries {
         at.row.step("fail-verification", at.now)?;
+        opens_again(&mut at)?;
         at.row.ground = Some("insuf_verification".into());
         at.tell(letters::DENIED)?;
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use jiff::SignedDuration;
 use oubliette::model::caller::Role;
 use serde_json::json;
 
@@ -46,6 +47,29 @@ fn the_root_key_is_rotated_while_the_vault_runs_and_the_old_file_opens_nothing_t
     assert!(refused.contains("do not open"), "{refused}");
     fs::write(&file, after).unwrap();
     House::open(home).unwrap_or_else(|error| panic!("{error}")).read(&ada, "b-service", "").expect(200);
+}
+
+#[test]
+fn wrong_passphrases_are_answered_ever_more_slowly_while_the_vault_is_open_too() {
+    let house = House::start();
+    let admin = house.holder(Role::KeyAdmin);
+    let rotate = |passphrase: &str| {
+        house.post("/v1/keys/operations", &json!({"operation": "rotate-root", "passphrase": passphrase})).by(&admin).send()
+    };
+    for _ in 0..3 {
+        rotate(NEXT).refused(403, "wrong-passphrase");
+    }
+    // Not even the right one is tried before its time.
+    for passphrase in [NEXT, PASSPHRASE] {
+        assert_eq!(rotate(passphrase).refused(429, "rate-limited").header("retry-after"), Some("1"));
+    }
+    house.home.turn(SignedDuration::from_secs(2));
+    rotate(NEXT).refused(403, "wrong-passphrase");
+    rotate(NEXT).refused(429, "rate-limited");
+    house.home.turn(SignedDuration::from_secs(3));
+    rotate(PASSPHRASE).expect(200);
+    rotate(NEXT).refused(403, "wrong-passphrase");
+    rotate(PASSPHRASE).expect(200);
 }
 
 #[test]

@@ -49,6 +49,17 @@ fn a_person_reaches_themselves_as_me_and_nobody_else() {
     let records = |subject: &str| house.get(&format!("/v1/subjects/{subject}/records")).by(&me).purpose("x-rights").send();
     assert_eq!(records("me").expect(200).json()["records"][0]["fields"]["name"], "Ada");
     records(&ben).refused(404, "not-found");
+    let restrict = |subject: &str| {
+        house.post(&format!("/v1/subjects/{subject}/restrictions"), &json!({"kind": "objection", "purposes": ["g-improve"]}))
+    };
+    let laid = restrict("me").by(&me).send().expect(201).member("id");
+    restrict(&ben).by(&me).send().refused(404, "not-found");
+    house
+        .ask("DELETE", &format!("/v1/subjects/me/restrictions/{laid}"))
+        .json(&json!({"reason": "settled"}))
+        .by(&me)
+        .send()
+        .expect(204);
     // Nobody else is anybody's `me`, and the portal by itself is nobody.
     house.get("/v1/subjects/me").by(&house.holder(Role::Reader)).send().refused(404, "not-found");
     house.get("/v1/subjects/me").by(&portal).send().refused(404, "not-found");

@@ -380,6 +380,53 @@ fn promise_p53_the_people_are_written_to_once_each_whenever_the_process_ends() {
 }
 
 #[test]
+fn a_letter_of_an_incident_is_one_of_the_controllers_that_warns_and_whose_places_can_be_filled() {
+    let house = House::start();
+    let ada = house.dweller("DE");
+    let leaked = house.caller(CallerKind::Service, &[Role::Reader], &["a-account"]);
+    house.read_by(&leaked, &ada, "name").expect(200);
+    let path = house.open_incident(&json!({"scope": {"token": house.token_id(&leaked)}}));
+    let officer = house.holder(Role::PrivacyOfficer);
+    let write = |body: Value| house.post(&format!("{path}/letters"), &body).by(&officer).send();
+    for unfit in ["nonsense", "service", "request-denied", "alarm"] {
+        let refused = write(json!({"template": unfit})).refused(422, "invalid-body");
+        assert!(refused.text().contains("/template"), "{}", refused.text());
+    }
+    assert_eq!(house.known(&path, Role::PrivacyOfficer)["letters"], Value::Null);
+    assert_eq!(write(json!({"template": "security"})).expect(200).json()["queued"], 1);
+}
+
+#[test]
+fn promise_p53_who_fulfils_a_request_or_issues_a_persons_token_could_have_read_that_person() {
+    let house = House::of_controllers(2);
+    let (ada, ben, eve) = (house.dweller("DE"), house.dweller("DE"), house.dweller("DE"));
+    let people = |scope: Value| {
+        let path = house.open_incident(&json!({"scope": scope}));
+        subjects(&house.known(&path, Role::SecurityOfficer))
+    };
+    // The officer's token never reads; the code that it is answered fetches everything.
+    let officer = house.caller(CallerKind::Person, &[Role::PrivacyOfficer], &["x-rights"]);
+    let request = house.verified_request(&ada);
+    house.advance(&officer, &request, &json!({"action": "accept"})).expect(200);
+    let code = house.advance(&officer, &request, &json!({"action": "fulfil"})).expect(200).member("download_code");
+    house.get(&format!("/v1/requests/{request}/result")).header("vault-claim", &code).send().expect(200);
+    assert_eq!(people(json!({"token": house.token_id(&officer)})), BTreeSet::from([ada.clone()]));
+    assert_eq!(people(json!({"caller": officer.id.to_string()})), BTreeSet::from([ada.clone()]));
+    assert_eq!(people(json!({"token": house.token_id(&officer), "group": "marketing"})), BTreeSet::from([ada.clone()]));
+    // What was fetched by the code alone is this controller's, and no other's.
+    let fetched = |events: Vec<Value>| events.iter().filter(|event| event["operation"] == "getRequestResult").count();
+    assert_eq!(fetched(house.events("")), 1);
+    let theirs = house.get("/v1/audit/events?limit=500").by(&house.holder_of(1, Role::Auditor, 0)).send().expect(200).json();
+    assert_eq!(fetched(theirs["events"].as_array().unwrap().clone()), 0);
+    // A portal reads nobody itself; the tokens that it issues do.
+    let portal = house.portal(&["a-account"]);
+    let own = house.own_token(&portal, &ben);
+    house.read_by(&own, "me", "name").expect(200);
+    house.own_token(&house.portal(&["a-account"]), &eve);
+    assert_eq!(people(json!({"token": house.token_id(&portal)})), BTreeSet::from([ben]));
+}
+
+#[test]
 fn an_incident_is_changed_by_who_saw_its_last_version_and_takes_nothing_that_names_somebody() {
     let house = House::start();
     let officer = house.holder(Role::PrivacyOfficer);
@@ -395,6 +442,8 @@ fn an_incident_is_changed_by_who_saw_its_last_version_and_takes_nothing_that_nam
         json!({"nature": "Ask ada@example.org."}),
         json!({"measures": "Call +49 30 1234567."}),
         json!({"detected_at": "2026-11-23T11:00:00Z"}),
+        json!({"detected_at": "0001-01-01T00:00:00Z"}),
+        json!({"detected_at": "2016-11-20T10:00:00Z"}),
         json!({"scope": {}}),
         json!({"scope": {"group": "nobody"}}),
         json!({"scope": {"from": "2026-11-23T10:00:00Z", "until": "2026-11-23T10:00:00Z"}}),

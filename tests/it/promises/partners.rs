@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use oubliette::audit::certificate::verify_certificate;
 use oubliette::model::caller::{CallerKind, Role};
+use oubliette::model::ids::DeliveryId;
 use oubliette::model::wire::PutCaller;
 use serde_json::{Value, json};
 
@@ -357,6 +358,150 @@ fn promise_p38_of_a_secret_disclosure_the_person_hears_when_it_is_none_any_more(
     assert!(events >= 1, "what was done is in the trail that the person sees");
 }
 
+impl House {
+    /// What a person is shown of the trail, a page, lines and their bundle, as one text.
+    fn shown_of_the_trail(&self, portal: &Token, subject: &str) -> String {
+        let me = self.own_token(portal, subject);
+        let page = self.get("/v1/audit/events?limit=500").by(&me).send().expect(200).text();
+        let lines = self.get("/v1/audit/events").header("accept", "application/x-ndjson").by(&me).send().expect(200).text();
+        assert!(page.contains("writeRecord") && lines.contains("writeRecord"));
+        format!("{page}{lines}{}", self.bundle(subject, "access"))
+    }
+}
+
+#[test]
+fn promise_p38_of_a_secret_case_the_persons_trail_says_nothing_on_a_page_as_lines_or_in_their_bundle() {
+    let house = House::start();
+    let subject = house.customer();
+    let portal = house.portal(&["x-rights"]);
+    let officer = house.holder(Role::PrivacyOfficer);
+    // A case is opened, once in vain and once again with its key; what it is asked for is given, refused and asked for again.
+    let wanted = process(&subject, "police-de", json!({"secret_until": "2026-11-30T10:00:00Z"}));
+    let open = |body: &Value| house.post("/v1/cases", body).by(&officer).header("idempotency-key", "case").send();
+    let case = open(&wanted).expect(201).member("id");
+    open(&wanted).expect(201);
+    let mut wrong = wanted.clone();
+    wrong["recipient"] = json!("nobody");
+    house.open_case(&wrong).refused(403, "recipient-unknown");
+    let body = |fields: Value| json!({"subject": subject, "recipient": "police-de", "kind": "legal-process", "case": case, "fields": fields});
+    let refused = house.disclose_on("l1-legal", &body(json!(["name"]))).refused(403, "second-person-required");
+    let refused = refused.header("vault-decision").unwrap().to_owned();
+    house.decide_case(&case, "approve", &house.second(Role::PrivacyOfficer)).expect(200);
+    house.disclose_on("l1-legal", &body(json!(["email"]))).refused(403, "outside-case");
+    let give = || {
+        let ask = house.post("/v1/disclosures", &body(json!(["name"]))).by(&officer).purpose("l1-legal");
+        ask.header("vault-rule", "de-hgb-257").header("idempotency-key", "give").send().expect(201)
+    };
+    let decision = give().header("vault-decision").unwrap().to_owned();
+    give();
+    let needles = ["l1-legal", "openCase", "approveCase", "police-de", "outside-case", "second-person-required"];
+    let before = house.shown_of_the_trail(&portal, &subject);
+    for needle in needles.iter().chain([&decision.as_str(), &"\"disclose\"", &"keepDisclosure"]) {
+        assert!(!before.contains(needle), "{needle}");
+    }
+    // Those who answer for it see all of it, and what is no secret the person sees as ever.
+    assert!(house.events("").iter().any(|event| event["id"] == refused.as_str()));
+    let open = house.disclose(&subject, "parcel", "b-delivery", &["name"]).expect(201);
+    let open = open.header("vault-decision").unwrap().to_owned();
+    let still = house.shown_of_the_trail(&portal, &subject);
+    assert!(still.contains(&open) && !still.contains(&decision));
+    // Once it is no secret any more, what went out is there; what was refused or asked for twice is not.
+    house.home.turn(SignedDuration::from_hours(7 * 24));
+    let after = house.shown_of_the_trail(&portal, &subject);
+    assert!(after.contains(&decision) && !after.contains(&refused) && !after.contains("openCase"));
+}
+
+#[test]
+fn promise_p38_what_a_secret_recipient_is_told_later_the_person_sees_when_it_is_none_any_more() {
+    let house = House::start();
+    let subject = house.ada();
+    let record = house.contact(&subject);
+    let case = house.approved_case(&process(&subject, "police-de", json!({"secret_until": "2026-11-30T10:00:00Z"})));
+    let body = json!({"subject": subject, "recipient": "police-de", "kind": "legal-process", "case": case, "fields": ["name"]});
+    house.disclose_on("l1-legal", &body).expect(201);
+    // The same partner got one field openly and another in secret.
+    let open = house.disclose(&subject, "parcel", "b-delivery", &["address"]).expect(201).member("id");
+    let mut need = need(&subject, "parcel");
+    need["secret_until"] = json!("2026-11-30T10:00:00Z");
+    let case = house.approved_case(&need);
+    let body = json!({"subject": subject, "recipient": "parcel", "kind": "reasonable-need", "case": case, "fields": ["name"]});
+    let secret = house.disclose_on("b-service", &body).expect(201).member("id");
+    let fields = json!({"fields": {"name": "Ada K.", "address": "Pariser Platz 1"}});
+    let path = format!("/v1/subjects/{subject}/records/{record}");
+    let ask = house.patch(&path, &fields).by(&house.holder(Role::Writer)).purpose("b-service");
+    ask.header("if-match", "\"1\"").send().expect(200);
+    let portal = house.portal(&["x-rights"]);
+    let list = |by: &Token, limit: usize| {
+        let path = format!("/v1/disclosures?updates=true&subject={subject}&limit={limit}");
+        house.get(&path).by(by).send().expect(200).json()
+    };
+    let me = || house.own_token(&portal, &subject);
+    for limit in [1, 50] {
+        let mine = list(&me(), limit);
+        let mine = mine["updates"].as_array().unwrap();
+        let told: Vec<_> = mine.iter().map(|one| (&one["event"]["recipient"], &one["event"]["fields"])).collect();
+        assert_eq!(told, [(&json!("parcel"), &json!(["address"]))]);
+        assert_eq!(mine[0]["event"]["disclosure"], open.as_str());
+        assert!(!json!(mine).to_string().contains(&secret));
+    }
+    assert_eq!(list(&house.holder(Role::PrivacyOfficer), 50)["updates"].as_array().unwrap().len(), 2);
+    house.home.turn(SignedDuration::from_hours(7 * 24));
+    let mine = list(&me(), 50);
+    let told: BTreeSet<String> =
+        mine["updates"].as_array().unwrap().iter().map(|one| one["event"]["recipient"].to_string()).collect();
+    assert_eq!(told.len(), 2);
+}
+
+#[test]
+fn promise_p38_a_disclosure_that_rests_on_a_childs_secret_case_is_seen_when_the_case_is_none_any_more() {
+    let house = House::start();
+    let child = house.born("DE", "2013-06-26", &house.guarded("DE", &[])).expect(201).member("id");
+    house.contract(&child, "ord-0", "active").expect(201);
+    house.write(&child, &["b-service"], json!({"name": "Kid"}));
+    let case = house.approved_case(&json!({"kind": "child-protection", "subject": child, "purposes": ["b-service"],
+        "fields": ["name"], "recipient": "affiliate-jp", "necessity": "The child is missing.",
+        "secret_until": "2026-11-30T10:00:00Z", "expires_at": later()}));
+    let body = json!({"subject": child, "recipient": "affiliate-jp", "fields": ["name"]});
+    let ask = house.post("/v1/disclosures", &body).by(&house.holder(Role::Writer)).purpose("b-service");
+    ask.header("vault-case", &case).send().expect(201);
+    let portal = house.portal(&["x-rights"]);
+    let seen = || {
+        let ledger = house.get("/v1/disclosures").by(&house.own_token(&portal, &child)).send().expect(200).json();
+        ledger["disclosures"].as_array().unwrap().len()
+    };
+    assert_eq!((seen(), house.ledger(&child).len()), (0, 1));
+    house.home.turn(SignedDuration::from_hours(7 * 24));
+    assert_eq!(seen(), 1);
+}
+
+#[test]
+fn promise_p38_a_letter_that_waits_for_the_end_of_a_secret_leaves_no_trace_in_the_pages_of_the_others() {
+    let house = House::start();
+    let (subject, other) = (house.customer(), house.customer());
+    let case = house.approved_case(&process(&subject, "police-de", json!({"secret_until": "2026-11-30T10:00:00Z"})));
+    let body = json!({"subject": subject, "recipient": "police-de", "kind": "legal-process", "case": case, "fields": ["name"]});
+    for _ in 0..3 {
+        house.disclose_on("l1-legal", &body).expect(201);
+    }
+    let portal = house.portal(&["x-rights"]);
+    // The pages of somebody with such letters are those of somebody without.
+    let pages = |subject: &str| {
+        let me = house.own_token(&portal, subject);
+        let mut pages = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = house.get(&format!("/v1/subjects/me/notices?limit=1{cursor}")).by(&me).send().expect(200).json();
+            pages.push(page["notices"].as_array().unwrap().len());
+            let Some(next) = page["next_cursor"].as_str() else { return pages };
+            cursor = format!("&cursor={next}");
+        }
+    };
+    assert_eq!(pages(&subject), pages(&other));
+    let before = pages(&subject).into_iter().sum::<usize>();
+    house.home.turn(SignedDuration::from_hours(7 * 24));
+    assert_eq!(pages(&subject), vec![1; before + 3]);
+}
+
 #[test]
 fn promise_p39_a_reasonable_need_has_a_ground_two_officers_and_an_end() {
     let house = House::start();
@@ -533,6 +678,55 @@ fn promise_p40_a_past_recipient_is_called_when_its_data_is_corrected_restricted_
         inbox["updates"].as_array().unwrap().iter().map(|one| one["event"]["id"].to_string()).collect();
     let called: BTreeSet<String> = stand_in.of("parcel").iter().map(|posted| house.update(posted)["id"].to_string()).collect();
     assert_eq!(fetched, called);
+}
+
+#[test]
+fn two_partners_who_hear_of_the_same_event_have_no_time_and_no_id_in_common() {
+    let house = House::start();
+    let stand_in = StandIn::start(house.home.path());
+    house.call_back(&stand_in, &["parcel", "affiliate-jp"]);
+    let subject = house.ada();
+    house.contact(&subject);
+    house.disclose(&subject, "parcel", "b-delivery", &["name"]).expect(201);
+    house.disclose(&subject, "affiliate-jp", "b-service", &["email"]).expect(201);
+    let officer = house.holder(Role::PrivacyOfficer);
+    house.home.turn(SignedDuration::from_secs(4_321));
+    let restriction = house.restrict(&subject, &json!({"kind": "art18"})).expect(201).member("id");
+    let lift = format!("/v1/subjects/{subject}/restrictions/{restriction}");
+    house.ask("DELETE", &lift).json(&json!({"reason": "settled"})).by(&officer).send().expect(204);
+    house.deliver();
+    // The time is the day, and the day is the same for everybody.
+    let told = |partner: &str| -> Vec<Value> { stand_in.of(partner).iter().map(|posted| house.update(posted)).collect() };
+    let (parcel, affiliate) = (told("parcel"), told("affiliate-jp"));
+    let day = json!("2026-11-23T00:00:00Z");
+    assert!(parcel.iter().chain(&affiliate).all(|event| event["at"] == day), "{parcel:?} {affiliate:?}");
+    // The ids say the day and the order, which a partner sees anyhow, and nothing of the moment.
+    let place = |event: &Value| {
+        let id: DeliveryId = event["id"].as_str().unwrap().parse().unwrap();
+        u64::from_be_bytes(id.bytes()[..8].try_into().unwrap())
+    };
+    let first = u64::try_from("2026-11-23T00:00:00Z".parse::<jiff::Timestamp>().unwrap().as_microsecond()).unwrap();
+    for events in [&parcel, &affiliate] {
+        assert_eq!(events.iter().map(place).collect::<Vec<_>>(), [first, first + 1]);
+        assert_eq!((&events[0]["type"], &events[1]["type"]), (&json!("restriction"), &json!("restriction-lifted")));
+    }
+    assert_ne!(parcel[0]["id"], affiliate[0]["id"]);
+    // So with an erasure.
+    house.erase_subject(&subject);
+    house.deliver();
+    let purged = house.purged(stand_in.of("parcel").last().unwrap());
+    assert_eq!(purged["iat"].as_i64().unwrap() % 86_400, 0);
+    // A partner's inbox is in the order of time and id, not in that of the persons.
+    let people: Vec<String> = (0..8).map(|_| house.ada()).collect();
+    for person in &people {
+        house.contact(person);
+        house.disclose(person, "parcel", "b-delivery", &["name"]).expect(201);
+        house.restrict(person, &json!({"kind": "art18"})).expect(201);
+    }
+    let inbox = house.get("/v1/disclosures?updates=true&limit=500").by(&house.partner("parcel", &["b-delivery"])).send();
+    let inbox = inbox.expect(200).json();
+    let ids = inbox["updates"].as_array().unwrap().iter().filter_map(|one| one["event"]["id"].as_str());
+    assert!(ids.clone().count() == 8 && ids.is_sorted());
 }
 
 #[test]

@@ -694,3 +694,100 @@ fn papers_of_a_request_go_a_year_after_its_end_and_then_its_row_names_nobody() {
     let again = house.ask_by(&writer, "question", &subject, &json!({"message": "Canary question"})).expect(201).json();
     assert!(again.get("duplicate_of").is_none());
 }
+
+#[test]
+fn promise_p45_no_code_goes_to_an_address_that_the_person_wrote_within_the_week() {
+    let house = House::start();
+    let (subject, old) = (house.ada(), format!("old{}@example.net", house.number()));
+    let record = house.write(&subject, &["a-account"], json!({"name": "Ada", "email": old}));
+    let me = || house.own_token(&house.portal(&["x-rights", "a-account"]), &subject);
+    let request = house.ask_by(&me(), "access", "me", &json!({})).expect(201).member("request_id");
+    let send = || house.advance(&me(), &request, &json!({"action": "verify"}));
+    let letters = |to: &str| house.mails().iter().filter(|mail| mail.header("To").contains(to)).count();
+    let path = format!("/v1/subjects/{subject}/records");
+    let added = json!({"kind": "contact", "fields": {"email": "added@example.net"}});
+    house.post(&path, &added).by(&me()).purpose("a-account").send().expect(201);
+    send().expect(200);
+    house.deliver();
+    assert_eq!((letters("added@example.net"), letters(&old)), (0, 1), "it goes to the older one");
+    // The letter is on its way when the only older address is changed.
+    send().expect(200);
+    let path = format!("{path}/{record}");
+    let body = json!({"fields": {"email": "changed@example.net"}});
+    house.patch(&path, &body).by(&me()).purpose("a-account").header("if-match", "\"1\"").send().expect(200);
+    house.deliver();
+    send().refused(403, "verification-required");
+    assert_eq!((letters("changed@example.net"), letters("added@example.net"), letters(&old)), (0, 0, 1));
+    house.home.turn(days(7));
+    send().expect(200);
+    house.deliver();
+    assert_eq!(letters("changed@example.net") + letters("added@example.net"), 1, "one that stood for a week will do");
+}
+
+#[test]
+fn promise_p56_one_closure_runs_at_a_time_and_every_end_of_it_opens_the_account_again() {
+    let house = House::start();
+    let subject = house.ada();
+    house.contact(&subject);
+    let (officer, second) = (house.holder(Role::PrivacyOfficer), house.second(Role::PrivacyOfficer));
+    let me = house.own_token(&house.portal(&["x-rights"]), &subject);
+    // An officer's that waits, and the person's own, exclude each other.
+    let first = house.ask_by(&second, "account-closure", &subject, &json!({})).expect(201).member("request_id");
+    house.ask_by(&me, "account-closure", "me", &json!({})).refused(409, "state-conflict");
+    house.advance(&me, &first, &json!({"action": "revoke"})).expect(200);
+    let request = house.ask_by(&second, "account-closure", &subject, &json!({})).expect(201).member("request_id");
+    house.see_document(&request);
+    let accept = || house.advance(&officer, &request, &json!({"action": "accept"})).expect(200);
+    let propose = || house.advance(&officer, &request, &json!({"action": "deny", "reason": "suspected_fraud"})).expect(200);
+    let is_closed = || house.read(&subject, "a-account", "name").status == 410;
+    // What is accepted while its denial is proposed closes as well.
+    propose();
+    let closing = accept().json();
+    assert!(closing["processing_details"].is_string() && is_closed(), "{closing}");
+    propose();
+    assert!(is_closed());
+    house.advance(&officer, &request, &json!({"action": "reopen"})).expect(200);
+    assert!(!is_closed(), "a request that is open again has closed nothing");
+    accept();
+    assert!(is_closed());
+    propose();
+    house.advance(&officer, &request, &json!({"action": "reopen"})).expect(200);
+    for _ in 0..3 {
+        house.advance(&me, &request, &json!({"action": "verify"})).expect(200);
+        house.advance(&me, &request, &json!({"action": "verify", "code": "000000"})).refused(403, "wrong-code");
+    }
+    assert_eq!(house.request(&request)["status"], "denied");
+    house.home.turn(days(20));
+    assert_eq!(house.wait(house.vault.sweep()).unwrap().closed, 0);
+    assert!(!is_closed());
+}
+
+#[test]
+fn requests_that_a_person_took_back_make_room_and_an_officer_always_has_some() {
+    let house = House::start();
+    let subject = house.ada();
+    let portal = house.portal(&["x-rights"]);
+    let officer = || house.caller(CallerKind::Person, &[Role::PrivacyOfficer], &[]);
+    let ask = || house.ask_by(&house.own_token(&portal, &subject), "access", "me", &json!({}));
+    let mut asked = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..16 {
+            asked.push(ask().expect(201).member("request_id"));
+        }
+        ask().refused(429, "rate-limited");
+        house.home.turn(days(1));
+    }
+    ask().refused(409, "state-conflict");
+    house.ask_by(&officer(), "erasure", &subject, &json!({})).expect(201);
+    house.ask_by(&officer(), "objection", &subject, &json!({})).expect(201);
+    let me = house.own_token(&portal, &subject);
+    for request in &asked[..4] {
+        house.advance(&me, request, &json!({"action": "revoke"})).expect(200);
+    }
+    ask().refused(409, "state-conflict");
+    house.home.turn(days(1));
+    ask().expect(201);
+    let left = house.get(&format!("/v1/requests/{}", asked[0])).by(&officer()).send().expect(200).json();
+    assert!(left["status"] == "revoked" && left.get("subject").is_none(), "{left}");
+    house.erase_subject(&subject).expect(200);
+}
