@@ -122,7 +122,14 @@ fn a_kill_during_a_backup_or_a_restore_costs_nothing_else() {
             house.vault.close().await;
         });
         let after = drill(&directory);
-        assert!(after.restored.people > 0 && after.restored.epoch >= drilled.restored.epoch);
+        // The target has a batch before the store has it: what the kill cut off in between, an epoch at the most, the drill played
+        // and the next start took back. Nobody had been answered.
+        assert!(
+            after.restored.people > 0 && after.restored.epoch + 1 >= drilled.restored.epoch,
+            "{:?} after {:?}",
+            after.restored,
+            drilled.restored
+        );
         people = after.restored.people;
     }
     eprintln!("{rounds} kills of a restore, {people} people");
