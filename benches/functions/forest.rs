@@ -20,6 +20,8 @@ pub(crate) struct Forest {
     pub(crate) hierarchy: Hierarchy,
     pub(crate) gate: Gate,
     pub(crate) rows: Committed,
+    /// The root key and the keyring, which is written at every transition.
+    _files: tempfile::TempDir,
 }
 
 /// Rows in memory.
@@ -86,8 +88,7 @@ impl Forest {
         let (hierarchy, gate, writes) = Hierarchy::create(VAULT, root, keyring).expect("a hierarchy");
         let rows = Committed::default();
         rows.apply(&writes);
-        // The files go at the end of this function; the keyring is written through its open handle.
-        let forest = Self { hierarchy, gate, rows };
+        let forest = Self { hierarchy, gate, rows, _files: files };
         for first in (0..subjects).step_by(BATCH) {
             forest.insert(first..subjects.min(first + BATCH));
         }

@@ -105,7 +105,7 @@ fn read_a_large_policy(bencher: Bencher<'_, '_>) {
 }
 
 fn trail(dir: &std::path::Path) -> Trail {
-    let signer = Arc::new(|_: &[u8]| Some([0; 64]));
+    let signer = Arc::new(|_: &[u8]| Some(([0; 32], [0; 64])));
     Trail::open(dir, signer, [0; 32], "oubliette.local/bench", None).expect("a trail").0
 }
 

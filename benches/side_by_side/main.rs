@@ -9,8 +9,10 @@
 //!     cargo bench --bench side_by_side -- erasure-cost --subjects 10000,100000,1000000
 //!     cargo bench --bench side_by_side -- footprint --subjects 100000
 //!     cargo bench --bench side_by_side -- cold-start --subjects 1000000
+//!     cargo bench --bench side_by_side -- backup --subjects 1000000
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it prints its tables and its progress")]
 
+mod backup;
 mod ceiling;
 mod client;
 mod growth;
@@ -50,6 +52,8 @@ enum What {
     Footprint(GrowthArgs),
     /// From the start of the process to ready, by the number of subjects in the vault
     ColdStart(GrowthArgs),
+    /// A full backup, a restore and rotations beside the disk's own speed
+    Backup(BackupArgs),
     /// One of the two ceilings, as a server
     #[command(hide = true)]
     Ceiling {
@@ -110,6 +114,24 @@ struct GrowthArgs {
 }
 
 #[derive(Args)]
+struct BackupArgs {
+    /// Subjects in the vault.
+    #[arg(long, default_value_t = 100_000)]
+    subjects: usize,
+    /// How often everything is measured.
+    #[arg(long, default_value_t = 3)]
+    times: usize,
+    /// Folder in which the loaded vault stays, and is found by the next run.
+    #[arg(long)]
+    keep: Option<PathBuf>,
+    /// Rotate the whole tree too, under reads.
+    #[arg(long)]
+    rotate_tree: bool,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args)]
 struct Place {
     /// Where the servers keep their files: a disk, not a memory file system. Default: below the target directory.
     #[arg(long)]
@@ -145,6 +167,7 @@ fn main() -> Result<(), Failure> {
         What::ErasureCost(args) => client.block_on(growth::erasure_cost(args)),
         What::Footprint(args) => client.block_on(growth::footprint(args)),
         What::ColdStart(args) => client.block_on(growth::cold_start(args)),
+        What::Backup(args) => client.block_on(backup::run(args)),
     }
 }
 

@@ -36,10 +36,7 @@ impl Server {
 
     /// CPU time of all its threads so far, user and system, from `/proc/<pid>/stat` (proc(5)); steps of a clock tick.
     pub(crate) fn cpu(&self) -> Result<Duration, Failure> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()))?;
-        let after_name = stat.rsplit_once(')').ok_or("no name in stat")?.1;
-        let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
-        Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
+        ticks(&self.0.id().to_string(), 11)
     }
 
     /// Resident memory in bytes.
@@ -65,6 +62,19 @@ impl Drop for Server {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// CPU time of all processes that were started here and have ended.
+pub(crate) fn children() -> Result<Duration, Failure> {
+    ticks("self", 13)
+}
+
+/// The sum of two fields behind the name in `/proc/<process>/stat`, as a time.
+fn ticks(process: &str, first: usize) -> Result<Duration, Failure> {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
+    let after_name = stat.rsplit_once(')').ok_or("no name in stat")?.1;
+    let ticks: u64 = after_name.split_whitespace().skip(first).take(2).filter_map(|t| t.parse::<u64>().ok()).sum();
+    Ok(Duration::from_secs_f64(ticks as f64 / rustix::param::clock_ticks_per_second() as f64))
 }
 
 /// Bytes of all files below `dir`: as their lengths say, and as the disk holds them.

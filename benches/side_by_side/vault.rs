@@ -33,6 +33,11 @@ pub(crate) struct Vault {
 impl Vault {
     /// Starts `binary` on `dir`, initialising it when it is empty, with `trail.reads` as told.
     pub(crate) async fn start(binary: &Path, dir: &Path, trail_reads: &str) -> Result<Self, Failure> {
+        Self::start_with(binary, dir, &[("OUBLIETTE_TRAIL__READS", trail_reads)]).await
+    }
+
+    /// The same with these variables in its environment.
+    pub(crate) async fn start_with(binary: &Path, dir: &Path, settings: &[(&str, &str)]) -> Result<Self, Failure> {
         let address = free_address()?;
         let paper = dir.join("demo.json");
         // It is written last, when the vault is ready: one that is there stems from an earlier start.
@@ -45,7 +50,7 @@ impl Vault {
             Command::new(binary)
                 .args(["demo", "--people", "1", "--listen", &address.to_string(), "--dir"])
                 .arg(dir)
-                .env("OUBLIETTE_TRAIL__READS", trail_reads)
+                .envs(settings.iter().copied())
                 .envs(UNLIMITED)
                 .stdout(Stdio::from(log.try_clone()?))
                 .stderr(Stdio::from(log)),

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 fuzz_target!(|input: &[u8]| {
     let Some((kind, body)) = input.split_first() else { return };
-    match kind % 16 {
+    match kind % 32 {
         0 => check::<wire::CreateSubject>(body),
         1 => check::<wire::WriteRecord>(body),
         2 => check::<wire::RectifyRecord>(body),
@@ -25,7 +25,23 @@ fuzz_target!(|input: &[u8]| {
         12 => check::<wire::QueryRecords>(body),
         13 => check::<wire::VerifySecret>(body),
         14 => check::<wire::StepUp>(body),
-        _ => check::<wire::RecordStats>(body),
+        15 => check::<wire::RecordStats>(body),
+        16 => check::<wire::OpenRequest>(body),
+        17 => check::<wire::AdvanceRequest>(body),
+        18 => check::<wire::OpenCase>(body),
+        19 => check::<wire::DecideCase>(body),
+        20 => check::<wire::PutIncident>(body),
+        21 => check::<wire::SendNotice>(body),
+        22 => check::<wire::BouncedNotice>(body),
+        23 => check::<wire::Disclose>(body),
+        24 => check::<wire::RecordConsent>(body),
+        25 => check::<wire::SetPreference>(body),
+        26 => check::<wire::RestrictSubject>(body),
+        27 => check::<wire::LiftRestriction>(body),
+        28 => check::<wire::ApproveErasure>(body),
+        29 => check::<wire::ReportIncident>(body),
+        30 => check::<wire::WriteLetters>(body),
+        _ => check::<wire::Notice>(body),
     }
 });
 

@@ -1,23 +1,29 @@
-//! What overwriting a file in place is worth, judged from the file system under it.
+//! What the destruction of an epoch key is worth: for a file judged from the file system under it, else said by what encloses it.
 
 use std::fs::File;
 
-/// How surely an overwritten slot is gone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How surely the key of an epoch that is over is gone; the weakest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Assurance {
+    /// Journalled, copy-on-write, stacked, in memory, remote or unknown, or out of reach: an old slot may survive somewhere.
+    BestEffort,
     /// The file system is known to overwrite in place: ext4 (not `data=journal`) or XFS. What a flash translation layer
     /// or a snapshot below keeps is not known.
     File,
-    /// Journalled, copy-on-write, stacked, in memory, remote or unknown: an old slot may survive somewhere.
-    BestEffort,
+    /// A service destroys the key that encloses the slot: now, or on the day that the certificate names.
+    Kms,
+    /// A token destroyed the key that enclosed the slot. Old copies of the slot's file open nothing.
+    Hardware,
 }
 
 impl Assurance {
     /// The word a certificate carries.
     pub const fn word(self) -> &'static str {
         match self {
-            Self::File => "file",
             Self::BestEffort => "best-effort",
+            Self::File => "file",
+            Self::Kms => "kms",
+            Self::Hardware => "hardware",
         }
     }
 

@@ -26,9 +26,11 @@ const COUNT: usize = 2;
 pub(crate) trait Entry: Sized {
     /// Bytes of an entry.
     const SIZE: usize;
+    /// Bytes of an entry of the form before; 0 where there was none.
+    const EARLIER: usize = 0;
     /// What entries are sorted by, and what no two share.
     type Order: Ord;
-    /// Reads exactly [`Self::SIZE`] bytes.
+    /// Reads exactly [`Self::SIZE`] bytes, or [`Self::EARLIER`].
     fn read(bytes: &[u8]) -> Result<Self, KeysError>;
     /// Appends exactly [`Self::SIZE`] bytes.
     fn write(&self, out: &mut Vec<u8>);
@@ -129,10 +131,13 @@ impl<E: Entry> Bucket<E> {
     /// Reads the plaintext of a bucket. Never panics, whatever the bytes.
     pub(crate) fn parse(plain: &[u8]) -> Result<Self, KeysError> {
         let (count, rest) = plain.split_first_chunk::<COUNT>().ok_or(KeysError::Damaged)?;
-        if rest.len() != usize::from(u16::from_be_bytes(*count)) * E::SIZE {
+        let count = usize::from(u16::from_be_bytes(*count));
+        let earlier = E::EARLIER != 0 && count != 0 && rest.len() == count * E::EARLIER;
+        let size = if earlier { E::EARLIER } else { E::SIZE };
+        if rest.len() != count * size {
             return Err(KeysError::Damaged);
         }
-        let entries = rest.chunks_exact(E::SIZE).map(E::read).collect::<Result<Vec<_>, _>>()?;
+        let entries = rest.chunks_exact(size).map(E::read).collect::<Result<Vec<_>, _>>()?;
         if entries.windows(2).any(|pair| pair[0].order() >= pair[1].order()) {
             return Err(KeysError::Damaged);
         }

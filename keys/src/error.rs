@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::root::Provider;
+use crate::root::{Provider, calendar, token_without_key};
 
 /// Why a key operation failed.
 ///
@@ -31,6 +31,9 @@ pub enum KeysError {
     /// The token that holds the root key cannot be used, or has not what the root key needs.
     #[error("PKCS#11 token: {0}")]
     Token(&'static str),
+    /// What holds the root key over the network does not do what was asked.
+    #[error("{0}: {2}{doomed}", doomed = .1.date())]
+    Holder(Provider, Obstacle, &'static str),
     /// The permit is for another hierarchy, subject, group or field.
     #[error("the permit does not cover this")]
     NotPermitted,
@@ -52,6 +55,17 @@ pub enum KeysError {
     /// No slot of the keyring holds the key of the epoch that the database is in: one of the two was rolled back or lost.
     #[error("the keyring holds no key for the epoch of the database: one of them was rolled back, replaced or lost")]
     RolledBack,
+    /// A place of the keyring cannot be used now, and what it holds could not be destroyed.
+    #[error("the place `{place}` of the keyring is away: {why}")]
+    Away {
+        /// What it is called.
+        place: String,
+        /// What stands in the way.
+        why: String,
+    },
+    /// The places of the keyring are not those that it was written in, or not such as can be used together.
+    #[error("the places of the keyring: {0}")]
+    Places(String),
     /// A stored parameter is weaker than what is ever written.
     #[error("too weak: {0}")]
     Weak(&'static str),
@@ -64,6 +78,63 @@ pub enum KeysError {
     /// The store behind the tree rows failed.
     #[error("tree rows: {0}")]
     Rows(#[from] RowsError),
+}
+
+/// What stands between the vault and whoever holds its root key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// Nobody answers, or they are too busy. It may pass by itself.
+    Away,
+    /// The credentials, or the rights that go with them, are not taken.
+    Refused,
+    /// The key was turned off. Whoever did that can turn it on.
+    Disabled,
+    /// The key is to be deleted at this second since 1970, where that is known, and opens nothing unless that is taken back.
+    Doomed(Option<i64>),
+    /// There is no such key any more, or there never was.
+    Gone,
+    /// The settings or the answers make no sense.
+    Unusable,
+}
+
+impl Obstacle {
+    /// The word for it in answers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::Refused => "refused",
+            Self::Disabled => "disabled",
+            Self::Doomed(_) => "pending-deletion",
+            Self::Gone => "gone",
+            Self::Unusable => "unusable",
+        }
+    }
+
+    /// Whether somebody decided that the key opens nothing now.
+    pub const fn is_decided(self) -> bool {
+        matches!(self, Self::Disabled | Self::Doomed(_) | Self::Gone)
+    }
+
+    /// When the key is really gone, for the end of a sentence.
+    fn date(&self) -> String {
+        match self {
+            Self::Doomed(Some(seconds)) => format!("; it is gone for good on {}", calendar::day(*seconds)),
+            _ => String::new(),
+        }
+    }
+}
+
+impl KeysError {
+    /// What it says of whoever holds the root key; none when it says nothing of them.
+    pub fn obstacle(&self) -> Option<Obstacle> {
+        match self {
+            Self::Holder(_, obstacle, _) => Some(*obstacle),
+            Self::WrongPin => Some(Obstacle::Refused),
+            Self::Token(step) if token_without_key(step) => Some(Obstacle::Gone),
+            Self::Token(_) => Some(Obstacle::Away),
+            _ => None,
+        }
+    }
 }
 
 /// What is wrong with a share.

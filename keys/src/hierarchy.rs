@@ -1,22 +1,23 @@
 //! The hierarchy as the vault sees it: opened once, read by many, changed by one.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use crate::alias::Alias;
 use crate::assurance::Assurance;
 use crate::bucket::{AliasEntry, Bucket, SubjectEntry};
 use crate::context::Id;
 use crate::error::KeysError;
 use crate::index;
-use crate::keyring::{Keyring, Slot};
+use crate::keyring::{Keyring, Living, PlaceState, Spot};
 use crate::node::Node;
 use crate::opened::Opened;
 use crate::permit::{Gate, Instance};
-use crate::place::{ALIASES, Place, SUBJECTS, SYSTEM, subject_bits};
+use crate::place::{Place, SUBJECTS, SYSTEM, alias_map, subject_bits};
 use crate::root::RootKey;
 use crate::rows::{RowWrite, Rows};
 use crate::secret::{Plaintext, Secret32};
 use crate::subject::{self, SubjectKeys};
-use crate::system::System;
+use crate::system::{Aged, Generation, System, SystemKey};
 use crate::tree::{Changes, Tree, key_id};
 use crate::wrap::{self, KeyId, kind};
 
@@ -32,9 +33,8 @@ pub struct Hierarchy {
     pub(crate) vault: Id,
     pub(crate) instance: Instance,
     pub(crate) opened: Opened,
-    system: System,
+    system: RwLock<Arc<System>>,
     writer: Mutex<Writer>,
-    assurance: Assurance,
 }
 
 /// What only the one who changes something needs.
@@ -62,7 +62,7 @@ impl Hierarchy {
     /// # Errors
     /// [`KeysError::Misuse`] when the keyring is not a new one of this vault, [`KeysError::Keyring`], [`KeysError::Random`].
     pub fn create(vault: Id, root: RootKey, mut keyring: Keyring) -> Result<(Self, Gate, Vec<RowWrite>), KeysError> {
-        if keyring.vault() != vault || keyring.epochs().next().is_some() {
+        if keyring.vault() != vault || !keyring.is_empty() {
             return Err(KeysError::Misuse("a new vault needs a new keyring of its own"));
         }
         let key = Secret32::random()?;
@@ -75,7 +75,7 @@ impl Hierarchy {
         changes.bucket(&vault, Place::top(SYSTEM), (made, &top), bucket, &|_| 0, FIRST)?;
 
         let trail = (0, [0; 32]);
-        keyring.put(Slot::seal(root.secret(), vault, (FIRST, &key), keyring.next_sequence(), trail)?, FIRST)?;
+        keyring.write(Living { root: root.secret(), epoch: FIRST, key: &key, trail }, FIRST, true)?;
         let (hierarchy, gate) = Self::assemble(vault, (FIRST, tops), system, Writer::new(keyring, root, key, trail))?;
         Ok((hierarchy, gate, changes.writes))
     }
@@ -91,10 +91,7 @@ impl Hierarchy {
         }
         let row = rows.row(&Place::ROOT.row_key())?.ok_or(KeysError::RolledBack)?;
         let marker = KeyId::read(&row)?.epoch;
-        if keyring.epochs().any(|epoch| epoch.abs_diff(marker) > 1) {
-            return Err(KeysError::RolledBack);
-        }
-        let (key, trail) = keyring.open_newest(marker, root.secret())?;
+        let (key, trail) = keyring.unlock(marker, root.secret())?;
         let plain = wrap::unwrap_with(&key, &key_id(kind::ROOT_NODE, Place::ROOT, marker), &vault, &[], &row)?;
         let tops = Node::parse_root(&plain)?;
         let view = crate::tree::View { epoch: marker, root: Arc::new(tops.duplicate()), overlay: Default::default() };
@@ -103,15 +100,15 @@ impl Hierarchy {
 
         // Now it is certain which epoch lives. Every other slot goes: e+1 of a transition that did not commit, e of one that did,
         // and a copy under another root key. A free slot is overwritten again, for a torn write may have left half of a key in it.
-        keyring.erase_unless(|slot| slot.epoch == marker && slot.open(root.secret()).is_ok())?;
+        keyring.settle(Living { root: root.secret(), epoch: marker, key: &key, trail })?;
         Self::assemble(vault, (marker, tops), system, Writer::new(keyring, root, key, trail))
     }
 
     fn assemble(vault: Id, (epoch, tops): (u64, Node), system: System, writer: Writer) -> Result<(Self, Gate), KeysError> {
         let instance = Instance::random()?;
         let opened = Opened::new(vault, epoch, Arc::new(tops));
-        let assurance = writer.keyring.assurance();
-        let hierarchy = Self { vault, instance, opened, system, writer: Mutex::new(writer), assurance };
+        let system = RwLock::new(Arc::new(system));
+        let hierarchy = Self { vault, instance, opened, system, writer: Mutex::new(writer) };
         Ok((hierarchy, Gate::new(instance)))
     }
 
@@ -148,48 +145,106 @@ impl Hierarchy {
         })
     }
 
-    /// The tag of an alias. Kinds 1 to 8 have an index key of their own; any other shares one of these, and no tags.
-    pub fn alias_tag(&self, tenant: &Id, kind: u8, normalised: &str) -> [u8; 24] {
-        index::alias_tag(self.system.index(kind), tenant, kind, normalised)
-    }
-
-    /// The subjects that an alias leads to, sorted.
+    /// The subjects that an alias leads to, sorted: those found by it under any living generation of the index keys.
     ///
     /// # Errors
     /// [`KeysError::Damaged`] when a row on the way does not open, [`KeysError::Rows`].
-    pub fn alias(&self, rows: &dyn Rows, tag: &[u8; 24]) -> Result<Vec<Id>, KeysError> {
-        let (found, _) = self.opened.descend(rows, |tree| {
-            let bucket = tree.bucket::<AliasEntry>(ALIASES, self.alias_bits(tag))?;
-            Ok(bucket.entries().iter().filter(|entry| entry.tag == *tag).map(|entry| entry.subject).collect())
-        })?;
-        Ok(found)
+    pub fn alias(&self, rows: &dyn Rows, alias: &Alias) -> Result<Vec<Id>, KeysError> {
+        loop {
+            let system = self.system();
+            match self.alias_under(&system, rows, alias) {
+                // The generation may have gone while it was looked under: then look under those that are left.
+                Err(KeysError::Damaged) if !Arc::ptr_eq(&system, &self.system()) => {}
+                found => return found,
+            }
+        }
     }
 
-    /// The digest under which a bearer token is kept.
+    fn alias_under(&self, system: &System, rows: &dyn Rows, alias: &Alias) -> Result<Vec<Id>, KeysError> {
+        let mut all = Vec::new();
+        for keys in &system.index {
+            let Some(tag) = alias.tag(keys) else { continue };
+            let bits = index::alias_bits(&keys.route, &tag);
+            let (found, _) = self.opened.descend(rows, |tree| {
+                let bucket = tree.bucket::<AliasEntry>(alias_map(keys.generation), bits)?;
+                let found = bucket.entries().iter().filter(|entry| entry.tag == tag).map(|entry| entry.subject);
+                Ok(found.collect::<Vec<Id>>())
+            })?;
+            all.extend(found);
+        }
+        if system.index.len() > 1 {
+            all.sort_unstable();
+            all.dedup();
+        }
+        Ok(all)
+    }
+
+    /// The alias of a normalised text. Kinds 1 to 8 have an index key of their own; any other shares one of these, and no tags.
+    pub fn alias_of(&self, tenant: &Id, kind: u8, normalised: &str) -> Alias {
+        let system = self.system();
+        let first = system.index.iter().find(|keys| keys.generation == 0);
+        let first = first.map(|keys| keys.tag_of_text(tenant, kind, normalised));
+        Alias::kept(*tenant, kind, Some(index::alias_digest(normalised)), first)
+    }
+
+    /// The tag of an alias under the newest index key.
+    pub fn alias_tag(&self, tenant: &Id, kind: u8, normalised: &str) -> [u8; 24] {
+        let alias = self.alias_of(tenant, kind, normalised);
+        self.system().index.first().and_then(|keys| alias.tag(keys)).unwrap_or_default()
+    }
+
+    /// The digest under which a bearer token is kept from now on.
     pub fn token_digest(&self, secret: &str) -> [u8; 32] {
-        index::token_digest(&self.system.token, secret)
+        self.token_digests(secret)[0]
+    }
+
+    /// The digests under which a bearer token may be kept: one for each living generation of the token key, the newest first.
+    pub fn token_digests(&self, secret: &str) -> Vec<[u8; 32]> {
+        let digest = |key: &Aged| match key.generation {
+            0 => index::token_digest(&key.key, secret),
+            _ => index::token_digest_of_inner(&key.key, &index::token_inner(secret)),
+        };
+        self.system().token.iter().map(digest).collect()
+    }
+
+    /// The digest under which a bearer token is kept from now on, by its [inner digest](Self::token_inner); `None` while the token key is of
+    /// generation 0, which reads the secret itself.
+    pub fn token_digest_of_inner(&self, inner: &[u8; 32]) -> Option<[u8; 32]> {
+        let system = self.system();
+        let newest = system.token.first().filter(|key| key.generation > 0)?;
+        Some(index::token_digest_of_inner(&newest.key, inner))
+    }
+
+    /// What is kept beside a token, so that it can be kept under another key before anybody shows it.
+    pub fn token_inner(secret: &str) -> [u8; 32] {
+        index::token_inner(secret)
     }
 
     /// A digest that nobody can confirm a guess against without the vault's keys. Those live on, so nothing that a person could be guessed by
-    /// goes in: see [`SubjectKeys::keyed_digest`].
+    /// goes in: see [`SubjectKeys::keyed_digest`]. It is of the newest row key, and another once that has turned over.
     pub fn keyed_digest(&self, label: &str, parts: &[&[u8]]) -> [u8; 32] {
-        index::keyed_digest(&self.system.row, label, parts)
+        self.named_digests(&index::named(label, parts))[0]
     }
 
-    /// Seals a row of the vault's own (W1, kind 5). `ext` says what the row is.
+    /// The digest of what was [named](crate::named), under each living generation of the row key, the newest first.
+    pub fn named_digests(&self, named: &[u8]) -> Vec<[u8; 32]> {
+        self.system().row.iter().map(|key| index::named_digest(&key.key, named)).collect()
+    }
+
+    /// Seals a row of the vault's own (W1, kind 5) under the newest row key. `ext` says what the row is.
     ///
     /// # Errors
     /// [`KeysError::Random`].
     pub fn seal_row(&self, ext: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeysError> {
-        wrap::wrap(&self.system.row, &SYSTEM_ROW, &self.vault, ext, plain)
+        self.seal_under(newest(&self.system().row)?, ext, plain)
     }
 
-    /// Opens a row that was sealed with the same `ext`.
+    /// Opens a row that was sealed with the same `ext` under a row key that lives.
     ///
     /// # Errors
     /// [`KeysError::Damaged`].
     pub fn open_row(&self, ext: &[u8], bytes: &[u8]) -> Result<Plaintext, KeysError> {
-        wrap::unwrap_with(&self.system.row, &SYSTEM_ROW, &self.vault, ext, bytes)
+        self.open_under(&self.system().row, ext, bytes)
     }
 
     /// Seals a row of the statistics, under a key that no other row has. `ext` says what the row is.
@@ -197,7 +252,7 @@ impl Hierarchy {
     /// # Errors
     /// [`KeysError::Random`].
     pub fn seal_statistic(&self, ext: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeysError> {
-        wrap::wrap(&self.system.statistics, &SYSTEM_ROW, &self.vault, ext, plain)
+        self.seal_under(newest(&self.system().statistics)?, ext, plain)
     }
 
     /// Opens a row of the statistics that was sealed with the same `ext`.
@@ -205,27 +260,125 @@ impl Hierarchy {
     /// # Errors
     /// [`KeysError::Damaged`].
     pub fn open_statistic(&self, ext: &[u8], bytes: &[u8]) -> Result<Plaintext, KeysError> {
-        wrap::unwrap_with(&self.system.statistics, &SYSTEM_ROW, &self.vault, ext, bytes)
+        self.open_under(&self.system().statistics, ext, bytes)
     }
 
-    /// The digest by which a row of the statistics is found, under their own key.
-    pub fn statistic_digest(&self, parts: &[&[u8]]) -> [u8; 32] {
-        index::keyed_digest(&self.system.statistics, "statistic", parts)
+    /// The digests by which a row of the statistics is found, under their own key: one for each living generation, the newest first.
+    pub fn statistic_digests(&self, parts: &[&[u8]]) -> Vec<[u8; 32]> {
+        let digest = |key: &Aged| index::keyed_digest(&key.key, "statistic", parts);
+        self.system().statistics.iter().map(digest).collect()
     }
 
-    /// Signs for the trail (Ed25519, RFC 8032).
+    /// The generation of `key`, the row key or the statistics key, that a row claims to be sealed under, counted from the newest: 0 for the
+    /// newest, 1 for the one before. `None` for a generation that does not live, and for what is no row of the vault's own.
+    pub fn age_of(&self, key: SystemKey, row: &[u8]) -> Option<usize> {
+        let id = KeyId::read(row).ok().filter(|id| KeyId { index: 0, ..*id } == SYSTEM_ROW)?;
+        let system = self.system();
+        let keys = if key == SystemKey::Statistics { &system.statistics } else { &system.row };
+        keys.iter().position(|key| key.generation == id.index)
+    }
+
+    fn seal_under(&self, key: &Aged, ext: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeysError> {
+        wrap::wrap(&key.key, &KeyId { index: key.generation, ..SYSTEM_ROW }, &self.vault, ext, plain)
+    }
+
+    fn open_under(&self, keys: &[Aged], ext: &[u8], bytes: &[u8]) -> Result<Plaintext, KeysError> {
+        let generation = KeyId::read(bytes)?.index;
+        let key = keys.iter().find(|key| key.generation == generation).ok_or(KeysError::Damaged)?;
+        wrap::unwrap_with(&key.key, &KeyId { index: generation, ..SYSTEM_ROW }, &self.vault, ext, bytes)
+    }
+
+    /// Signs for the trail (Ed25519, RFC 8032), with the newest signing key.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.system.signer.sign(message)
+        self.system().signer.sign(message)
+    }
+
+    /// The same, with the public key that verifies it: for who must name the key, whatever turns over meanwhile.
+    pub fn sign_as(&self, message: &[u8]) -> ([u8; 32], [u8; 64]) {
+        let system = self.system();
+        (system.signer.public_key(), system.signer.sign(message))
     }
 
     /// The public key of the trail.
     pub fn public_key(&self) -> [u8; 32] {
-        self.system.signer.public_key()
+        self.system().signer.public_key()
     }
 
-    /// How surely an epoch key is gone once its slot was overwritten.
+    /// The public keys that signed for the trail before, with their generations, oldest first.
+    pub fn former_public_keys(&self) -> Vec<(u32, [u8; 32])> {
+        self.system().former.clone()
+    }
+
+    /// Every living generation of the vault's own keys, the newest of a key first.
+    pub fn generations(&self) -> Vec<Generation> {
+        self.system().generations()
+    }
+
+    /// How surely the key of the epoch before this one is gone: as surely as in the weakest place of the keyring.
     pub fn assurance(&self) -> Assurance {
-        self.assurance
+        self.writer().keyring.assurance()
+    }
+
+    /// The places of the keyring as they stand, the past ones last.
+    pub fn places(&self) -> Vec<PlaceState> {
+        self.writer().keyring.states()
+    }
+
+    /// Whether the key of every epoch that is over is destroyed in every place. One that is away may hold one still; unless it is the
+    /// vault's choice to [go on](crate::WhenAway::GoOn) without, nothing is sealed until it is back or was given up.
+    pub fn is_closed(&self) -> bool {
+        self.writer().keyring.is_closed()
+    }
+
+    /// Looks whether places that were away are back, and writes them anew.
+    pub fn call_back(&self) {
+        let mut writer = self.writer();
+        if writer.next.is_none() {
+            let Writer { keyring, root, key, trail, .. } = &mut *writer;
+            keyring.call_back(Living { root: root.secret(), epoch: self.epoch(), key, trail: *trail });
+        }
+    }
+
+    /// Makes one place of the keyring more. The key of this epoch is in it from then on.
+    ///
+    /// # Errors
+    /// [`KeysError::Misuse`] while a transition is open, [`KeysError::Away`], [`KeysError::Places`], [`KeysError::Full`], and why the place
+    /// cannot be written.
+    pub fn add_place(&self, spot: Spot) -> Result<(), KeysError> {
+        self.at_rest(|keyring, living| keyring.add(spot, living))
+    }
+
+    /// Overwrites what a place holds and takes it out of the keyring. The key of this epoch was in it: close the epoch afterwards.
+    ///
+    /// # Errors
+    /// As [`add_place`](Self::add_place); [`KeysError::Places`] when there is no other.
+    pub fn remove_place(&self, name: &str) -> Result<(), KeysError> {
+        self.at_rest(|keyring, living| keyring.remove(name, living))
+    }
+
+    /// Takes a place for lost. Whoever finds it has the key of the last epoch that was written there, and nothing takes that back.
+    ///
+    /// # Errors
+    /// As [`add_place`](Self::add_place); [`KeysError::Places`] when it is there.
+    pub fn give_up_place(&self, name: &str) -> Result<(), KeysError> {
+        self.at_rest(|keyring, living| keyring.give_up(name, living))
+    }
+
+    /// Writes a place anew from the others, and makes its file when that is missing.
+    ///
+    /// # Errors
+    /// As [`add_place`](Self::add_place).
+    pub fn repair_place(&self, name: &str) -> Result<(), KeysError> {
+        self.at_rest(|keyring, living| keyring.repair(name, living))
+    }
+
+    fn at_rest(&self, work: impl FnOnce(&mut Keyring, Living<'_>) -> Result<(), KeysError>) -> Result<(), KeysError> {
+        let mut writer = self.writer();
+        if writer.next.is_some() {
+            return Err(KeysError::Misuse("a transition is open"));
+        }
+        let Writer { keyring, root, key, trail, .. } = &mut *writer;
+        work(keyring, Living { root: root.secret(), epoch: self.epoch(), key, trail: *trail })
     }
 
     /// Keeps the size and head of the trail in the keyring, where a rollback of the database does not reach. Durable when it returns, but for one
@@ -259,15 +412,15 @@ impl Hierarchy {
             return Err(KeysError::Misuse("a transition is open"));
         }
         let epoch = self.epoch();
-        let sequence = writer.keyring.next_sequence();
-        let slot = Slot::seal(new.secret(), self.vault, (epoch, &writer.key), sequence, writer.trail)?;
-        writer.keyring.put(slot, epoch)?;
+        let Writer { keyring, root, key, trail, .. } = &mut *writer;
+        keyring.call_back(Living { root: root.secret(), epoch, key, trail: *trail });
+        let sequence = keyring.write(Living { root: new.secret(), epoch, key, trail: *trail }, epoch, true)?;
         if let Err(error) = install() {
-            writer.keyring.erase_unless(|slot| slot.sequence != sequence)?;
+            keyring.close_all_but(epoch, |slot| slot.sequence != sequence)?;
             return Err(error);
         }
         writer.root = new;
-        writer.keyring.erase_unless(|slot| slot.sequence == sequence)
+        writer.keyring.close_all_but(epoch, |slot| slot.sequence == sequence)
     }
 
     /// The self-test of an erasure: how many of these old tree rows (row key, value) any key in memory still opens.
@@ -295,8 +448,12 @@ impl Hierarchy {
         candidate_rows.iter().filter(any_opens).count()
     }
 
-    pub(crate) fn alias_bits(&self, tag: &[u8; 24]) -> u128 {
-        u128::from_be_bytes(index::route(&self.system.route, tag))
+    pub(crate) fn system(&self) -> Arc<System> {
+        Arc::clone(&self.system.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_system(&self, system: System) {
+        *self.system.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(system);
     }
 
     pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
@@ -309,9 +466,10 @@ impl Hierarchy {
             return Ok(());
         }
         let epoch = self.epoch();
-        let sequence = writer.keyring.next_sequence();
-        let slot = Slot::seal(writer.root.secret(), self.vault, (epoch, &writer.key), sequence, writer.trail)?;
-        writer.keyring.put(slot, epoch)?;
+        let Writer { keyring, root, key, trail, .. } = &mut *writer;
+        let living = Living { root: root.secret(), epoch, key, trail: *trail };
+        keyring.call_back(living);
+        keyring.write(living, epoch, false)?;
         writer.deferred = false;
         Ok(())
     }
@@ -323,6 +481,10 @@ impl Writer {
     fn new(keyring: Keyring, root: RootKey, key: Secret32, trail: (u64, [u8; 32])) -> Self {
         Self { keyring, root, key, next: None, trail, deferred: false }
     }
+}
+
+fn newest(keys: &[Aged]) -> Result<&Aged, KeysError> {
+    keys.first().ok_or(KeysError::Damaged)
 }
 
 /// The keys that a bucket holds for a subject.

@@ -12,9 +12,27 @@ pub(crate) fn alias_tag(index_key: &Secret32, tenant: &Id, kind: u8, normalised:
     first(&mac(index_key, &[b"pv1/alias", tenant, &[kind], normalised.as_bytes()]))
 }
 
+/// The tag of an alias from generation 1 on:
+/// `HMAC(index key of the kind, "pv2/alias" ‖ tenant 16 ‖ kind 1 ‖ text digest 32)[0..24]`. With the digest, which is kept among the
+/// subject's own sealed rows, a tag can be made under a new key without the text.
+pub(crate) fn alias_tag_of_digest(index_key: &Secret32, tenant: &Id, kind: u8, digest: &[u8; 32]) -> [u8; 24] {
+    first(&mac(index_key, &[b"pv2/alias", tenant, &[kind], digest]))
+}
+
+/// The text digest of an alias: `SHA-256("pv1/alias-text" ‖ normalised text)`. As confirmable as the text is guessable: it is kept
+/// where the text could be.
+pub(crate) fn alias_digest(normalised: &str) -> [u8; 32] {
+    crate::digest::sha256(&[b"pv1/alias-text", normalised.as_bytes()])
+}
+
 /// The place of an alias in its tree: `HMAC(route key, "pv1/route" ‖ tag 24)[0..16]`.
 pub(crate) fn route(route_key: &Secret32, tag: &[u8; 24]) -> [u8; 16] {
     first(&mac(route_key, &[b"pv1/route", tag]))
+}
+
+/// The same as the bits of a place.
+pub(crate) fn alias_bits(route_key: &Secret32, tag: &[u8; 24]) -> u128 {
+    u128::from_be_bytes(route(route_key, tag))
 }
 
 /// The digest under which a bearer token is kept: `HMAC(token key, "pv1/token" ‖ secret)`.
@@ -24,6 +42,17 @@ pub(crate) fn token_digest(token_key: &Secret32, secret: &str) -> [u8; 32] {
     mac(token_key, &[b"pv1/token", secret.as_bytes()])
 }
 
+/// The same from generation 1 on: `HMAC(token key, "pv2/token" ‖ SHA-256("pv1/token-secret" ‖ secret))`. With the inner digest, of which
+/// nobody comes to the 256 random bits, a token can be kept under a new key before its holder shows it again.
+pub(crate) fn token_digest_of_inner(token_key: &Secret32, inner: &[u8; 32]) -> [u8; 32] {
+    mac(token_key, &[b"pv2/token", inner])
+}
+
+/// The inner digest of a token's secret.
+pub(crate) fn token_inner(secret: &str) -> [u8; 32] {
+    crate::digest::sha256(&[b"pv1/token-secret", secret.as_bytes()])
+}
+
 /// The tag by which the trail knows a subject: `HMAC(tag key, "pv1/tag" ‖ tenant 16)[0..16]`.
 pub(crate) fn subject_tag(tag_key: &Secret32, tenant: &Id) -> [u8; 16] {
     first(&mac(tag_key, &[b"pv1/tag", tenant]))
@@ -31,11 +60,21 @@ pub(crate) fn subject_tag(tag_key: &Secret32, tenant: &Id) -> [u8; 16] {
 
 /// A digest for any other use: `HMAC(key, "pv1/prf" ‖ H(label) ‖ H(part) ‖ H(part) …)` with `H` = SHA-256.
 pub(crate) fn keyed_digest(key: &Secret32, label: &str, parts: &[&[u8]]) -> [u8; 32] {
+    named_digest(key, &named(label, parts))
+}
+
+/// What a keyed digest is of: `H(label) ‖ H(part) ‖ H(part) …`.
+pub fn named(label: &str, parts: &[&[u8]]) -> Vec<u8> {
     let mut digests = Vec::with_capacity(32 * (parts.len() + 1));
     for part in std::iter::once(label.as_bytes()).chain(parts.iter().copied()) {
         digests.extend_from_slice(&crate::digest::sha256(&[part]));
     }
-    mac(key, &[b"pv1/prf", &digests])
+    digests
+}
+
+/// The keyed digest of what was [`named`].
+pub(crate) fn named_digest(key: &Secret32, named: &[u8]) -> [u8; 32] {
+    mac(key, &[b"pv1/prf", named])
 }
 
 fn first<const N: usize>(mac: &[u8; 32]) -> [u8; N] {

@@ -11,9 +11,9 @@
 //! # The whole hierarchy
 //!
 //! ```text
-//! root key            in a file, wrapped under a passphrase (Argon2id), a key in shares, or one of a token     W1 kind 4
+//! root key            in a file, wrapped under a passphrase (Argon2id), a key in shares, of a token, KMS or transit  W1 kind 4
 //!  └ epoch key        random; ONLY in the keyring, two slots that are overwritten in place                    W1 kind 7
-//!     └ root node     the top keys of the three trees                                                         W1 kind 1
+//!     └ root node     the top keys of the four trees                                                          W1 kind 1
 //!        └ interior nodes, 128-way, random child keys                                                         W1 kind 2
 //!           └ buckets of at most 64 entries                                                                   W1 kind 3
 //!              │
@@ -26,9 +26,10 @@
 //!              │                   └ fields, each decrypted on its own
 //!              │
 //!              ├ tree 1  aliases    entry = HMAC(index key of the kind, text), subject; place = HMAC(route key, that)
+//!              ├ tree 3  the same   for index keys of odd generations
 //!              │
 //!              └ tree 2  system     index keys · route key · token key · row key and statistics key (rows of the vault, W1 kind 5) ·
-//!                                         trail seed
+//!                                         trail seed; each in one generation, or in two while it turns over
 //! ```
 //!
 //! # The rules
@@ -64,22 +65,26 @@
 //! | `context`, `record` | R1: what a record is bound to, and its fields |
 //! | `permit` | the proof of a decision |
 //! | `subject` | the keys of one person |
-//! | `index`, `password`, [`totp`], `sign` | keyed digests; Argon2id verifiers; one-time codes; Ed25519 |
-//! | [`root`], `strict` | the root key's file and who holds it; files that are their owner's alone |
-//! | [`keyring`], `assurance` | the two slots that are overwritten; what that is worth on this file system |
+//! | `alias`, `index`, `password`, [`totp`], `sign` | keyed digests; Argon2id verifiers; one-time codes; Ed25519 |
+//! | [`root`], `strict` | the root key's file and who holds it, over the network too; files that are their owner's alone |
+//! | [`keyring`], `assurance` | the two slots that are overwritten, in each place; what that is worth on this file system |
+//! | [`enclosure`] | what encloses a place from outside, such as a token with a key for each epoch |
 //! | `place`, `node`, `bucket`, `tree` | the trees: where a row lies, what is in it, the way down, splits |
 //! | `hierarchy`, `opened`, `system` | the open vault; what is kept in memory, and how readers pass a change; its own keys |
 //! | `staging` | additions |
 //! | `transition` | destruction: the path rule, the three steps |
+//! | `walk` | going through the trees, to turn over every key of them |
 //! | `refused` | what must not compile, beside what must |
 
 mod aead;
+mod alias;
 mod assurance;
 #[cfg(feature = "attacker")]
 pub mod attacker;
 mod bucket;
 mod context;
 pub mod digest;
+pub mod enclosure;
 mod error;
 mod hierarchy;
 mod index;
@@ -106,20 +111,25 @@ mod transition;
 mod tree;
 #[cfg(test)]
 mod vectors;
+mod walk;
 pub mod wrap;
 
+pub use alias::Alias;
 pub use assurance::Assurance;
 pub use context::{Group, GroupSet, Id, RecordContext};
-pub use error::{KeysError, RowsError, ShareFault};
+pub use error::{KeysError, Obstacle, RowsError, ShareFault};
 pub use hierarchy::Hierarchy;
-pub use keyring::Keyring;
+pub use index::named;
+pub use keyring::{Keyring, PlaceState, Places, Spot, Standing, WhenAway};
 pub use permit::{Gate, Permit};
 pub use record::{ENVELOPE_OVERHEAD, FIELD_OVERHEAD, RecordKey, envelope_fields, envelope_version};
 pub use root::RootKey;
 pub use rows::{RowWrite, Rows};
 pub use staging::{Inserts, NewSubject, Staged};
 pub use subject::{SubjectKeys, Wraps};
-pub use transition::{Sealed, Shred, Transition};
+pub use system::{Generation, SystemKey, Turn};
+pub use transition::{Sealed, Shred, Successor, Transition};
+pub use walk::{Leaf, Walked};
 pub use wrap::KeyId;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
-//! Interior nodes: the keys of 128 children. The root row is a node of three children, the tops of the maps.
+//! Interior nodes: the keys of 128 children. The root row is a node of four children, the tops of the maps.
 //!
 //! ```text
-//! plaintext: children × { epoch 8 | key 32 }       128 × 40 = 5,120 B; the root row 3 × 40 = 120 B
+//! plaintext: children × { epoch 8 | key 32 }       128 × 40 = 5,120 B; the root row 4 × 40 = 160 B, once 3 × 40 = 120 B
 //! ```
 //!
 //! A child's epoch is the one in which its key was made. It is bound in the header of the child's row, so an older version of a row is
@@ -10,7 +10,7 @@
 use zeroize::Zeroizing;
 
 use crate::error::KeysError;
-use crate::place::{FANOUT, MAPS};
+use crate::place::{FANOUT, MAPS, MAPS_EARLIER};
 use crate::random;
 use crate::secret::{Plaintext, Secret32};
 
@@ -44,9 +44,14 @@ impl Node {
         Self::parse_of(FANOUT, plain)
     }
 
-    /// Reads the root node.
+    /// Reads the root node. One of three maps gets a fresh key for the fourth, which is empty then and is written with the next root.
     pub(crate) fn parse_root(plain: &Plaintext) -> Result<Self, KeysError> {
-        Self::parse_of(MAPS, plain)
+        if plain.bytes().len() != MAPS_EARLIER * CHILD {
+            return Self::parse_of(MAPS, plain);
+        }
+        let mut root = Self::of(MAPS, 0)?;
+        root.0[..plain.bytes().len()].copy_from_slice(plain.bytes());
+        Ok(root)
     }
 
     fn parse_of(children: usize, plain: &Plaintext) -> Result<Self, KeysError> {

@@ -76,6 +76,17 @@ mod tests {
     }
 
     #[test]
+    fn every_byte_of_a_password_counts_whatever_and_however_many_they_are() {
+        let long = format!("{} \u{e9}\u{1f511}\t", "Ab1 ".repeat(64));
+        let verifier = password_verifier(long.as_bytes()).unwrap();
+        assert!(password_matches(&verifier, long.as_bytes()));
+        for other in [long.trim_end().to_owned(), long.to_lowercase(), long.replace('\u{e9}', "e\u{301}"), long[..64].to_owned()]
+        {
+            assert!(!password_matches(&verifier, other.as_bytes()), "{other}");
+        }
+    }
+
+    #[test]
     fn two_verifiers_of_one_password_differ() {
         assert_ne!(password_verifier(b"same").unwrap(), password_verifier(b"same").unwrap());
     }

@@ -17,12 +17,27 @@ pub(crate) const DEEPEST: u8 = 4;
 
 /// Subjects' entries, by subject id.
 pub(crate) const SUBJECTS: u8 = 0;
-/// Aliases, by a keyed digest of their tag.
+/// Aliases, by a keyed digest of their tag, under index keys of even generations.
 pub(crate) const ALIASES: u8 = 1;
 /// The vault's own keys.
 pub(crate) const SYSTEM: u8 = 2;
+/// Aliases under index keys of odd generations. While the index keys turn over there are aliases in both; then one top key is all that
+/// has to go.
+pub(crate) const ALIASES_ODD: u8 = 3;
 /// Number of maps, which is the number of keys in the root row.
-pub(crate) const MAPS: usize = 3;
+pub(crate) const MAPS: usize = 4;
+/// Maps of a root row from before [`ALIASES_ODD`].
+pub(crate) const MAPS_EARLIER: usize = 3;
+
+/// The map of the aliases under index keys of a generation.
+pub(crate) const fn alias_map(generation: u32) -> u8 {
+    if generation.is_multiple_of(2) { ALIASES } else { ALIASES_ODD }
+}
+
+/// Whether aliases lie in a map.
+pub(crate) const fn is_alias_map(map: u8) -> bool {
+    map == ALIASES || map == ALIASES_ODD
+}
 
 /// First byte of the row key of every tree row.
 pub(crate) const PREFIX: u8 = b'n';

@@ -24,7 +24,7 @@ use crate::context::{CONTEXT, Group, GroupSet, Id, RecordContext};
 use crate::digest;
 use crate::error::KeysError;
 use crate::permit::{Instance, Permit};
-use crate::secret::{Plaintext, Secret32};
+use crate::secret::{Plaintext, Secret32, traceless};
 
 /// Bytes of an envelope without its fields.
 pub const ENVELOPE_OVERHEAD: usize = 79;
@@ -76,6 +76,10 @@ impl RecordKey {
     /// # Errors
     /// `Misuse` when the context is of another subject or record, or when the field numbers do not strictly increase; `Random`.
     pub fn encrypt(&self, c: &RecordContext, fields: &[(u16, &[u8])]) -> Result<Vec<u8>, KeysError> {
+        traceless(|| self.close(c, fields))
+    }
+
+    fn close(&self, c: &RecordContext, fields: &[(u16, &[u8])]) -> Result<Vec<u8>, KeysError> {
         if c.subject != self.subject || c.record != self.record {
             return Err(KeysError::Misuse("a record key encrypts its own record only"));
         }
@@ -128,8 +132,26 @@ impl RecordKey {
         if fields.is_some_and(|asked| asked.iter().any(|number| !p.allows(*number))) {
             return Err(KeysError::NotPermitted);
         }
-        let wanted = |number: u16| fields.map_or_else(|| p.allows(number), |asked| asked.contains(&number));
+        self.open(c, envelope, |number| fields.map_or_else(|| p.allows(number), |asked| asked.contains(&number)))
+    }
 
+    /// The same version under another key of its record. No plaintext comes out, so it takes no permit.
+    pub(crate) fn moved(&self, to: &Self, c: &RecordContext, envelope: &[u8]) -> Result<Vec<u8>, KeysError> {
+        let fields = self.open(c, envelope, |_| true)?;
+        let fields: Vec<(u16, &[u8])> = fields.iter().map(|(number, plain)| (*number, plain.bytes())).collect();
+        to.encrypt(c, &fields)
+    }
+
+    fn open(&self, c: &RecordContext, envelope: &[u8], wanted: impl Fn(u16) -> bool) -> Result<Vec<(u16, Plaintext)>, KeysError> {
+        traceless(|| self.disclose(c, envelope, wanted))
+    }
+
+    fn disclose(
+        &self,
+        c: &RecordContext,
+        envelope: &[u8],
+        wanted: impl Fn(u16) -> bool,
+    ) -> Result<Vec<(u16, Plaintext)>, KeysError> {
         let envelope = Envelope::parse(envelope)?;
         if envelope.version != c.version || envelope.schema != c.schema {
             return Err(KeysError::Damaged);

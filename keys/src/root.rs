@@ -27,12 +27,33 @@ use crate::secret::{Secret32, SecretString};
 use crate::strict::{self, Fault};
 use crate::wrap::{self, KeyId, kind};
 
+pub(crate) mod calendar;
+#[cfg(any(feature = "aws-kms", feature = "transit"))]
+mod json;
+mod kms;
+#[cfg(any(feature = "aws-kms", feature = "transit"))]
+mod line;
 mod passphrase;
 mod pkcs11;
 mod shares;
+mod transit;
 
+pub use kms::{Kms, KmsSettings};
+#[cfg(feature = "pkcs11")]
+pub(crate) use pkcs11::token;
 pub use pkcs11::{Pkcs11, Pkcs11Settings};
 pub use shares::{MOST_SHARES, Share, Shares};
+#[cfg(feature = "transit")]
+pub(crate) use transit::Kept as TransitKept;
+pub use transit::{Transit, TransitSettings};
+
+#[cfg(any(feature = "aws-kms", feature = "transit"))]
+pub(crate) use line::hex;
+
+/// Whether this is what is said of a token that has lost the key.
+pub(crate) fn token_without_key(step: &str) -> bool {
+    step == pkcs11::GONE
+}
 
 /// The key above every epoch key. It opens nothing without the keyring.
 pub struct RootKey(Secret32);
@@ -63,11 +84,15 @@ pub enum Provider {
     Shares,
     /// A token that speaks PKCS#11.
     Pkcs11,
+    /// A key of AWS KMS.
+    Kms,
+    /// A key of the transit engine of Vault or OpenBao.
+    Transit,
 }
 
 impl Provider {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Passphrase, Self::Shares, Self::Pkcs11];
+    pub const ALL: [Self; 5] = [Self::Passphrase, Self::Shares, Self::Pkcs11, Self::Kms, Self::Transit];
 
     /// The word for it in settings, commands and answers.
     pub const fn word(self) -> &'static str {
@@ -75,6 +100,8 @@ impl Provider {
             Self::Passphrase => "passphrase",
             Self::Shares => "shares",
             Self::Pkcs11 => "pkcs11",
+            Self::Kms => "aws-kms",
+            Self::Transit => "transit",
         }
     }
 }
@@ -106,9 +133,31 @@ pub trait Custody: Send + Sync {
     ///
     /// # Errors
     /// Why that could not be. The old file opens nothing any more in any case: its root key is gone from the keyring.
-    fn retire(&self, file: &RootFile) -> Result<(), KeysError> {
+    fn retire(&self, file: &RootFile) -> Result<Retired, KeysError> {
         let _nothing_is_kept_elsewhere = file;
-        Ok(())
+        Ok(Retired::Nothing)
+    }
+}
+
+/// What became of the key at the provider that opened a file, once another file had taken its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retired {
+    /// There never was one.
+    Nothing,
+    /// It is destroyed.
+    Destroyed,
+    /// It is where it was, because it is not this vault's alone: its owner deletes it, or keeps it.
+    Kept,
+}
+
+impl Retired {
+    /// The word for it in answers.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Nothing => "none",
+            Self::Destroyed => "destroyed",
+            Self::Kept => "kept",
+        }
     }
 }
 
@@ -181,6 +230,8 @@ enum Way {
     Passphrase(Params),
     Shares(shares::Deal),
     Pkcs11(pkcs11::Kept),
+    Kms(kms::Kept),
+    Transit(transit::Kept),
 }
 
 /// A well-formed root key file, not yet opened.
@@ -205,6 +256,8 @@ pub fn parse(bytes: &[u8]) -> Result<RootFile, KeysError> {
         Some(passphrase::MAGIC) => passphrase::parse(description)?,
         Some(shares::MAGIC) => shares::parse(description)?,
         Some(pkcs11::MAGIC) => pkcs11::parse(description)?,
+        Some(kms::MAGIC) => kms::parse(description)?,
+        Some(transit::MAGIC) => transit::parse(description)?,
         _ => return Err(KeysError::Damaged),
     };
     Ok(RootFile { bytes: bytes.to_vec(), vault, way })
@@ -222,7 +275,14 @@ impl RootFile {
             Way::Passphrase(_) => Provider::Passphrase,
             Way::Shares(_) => Provider::Shares,
             Way::Pkcs11(_) => Provider::Pkcs11,
+            Way::Kms(_) => Provider::Kms,
+            Way::Transit(_) => Provider::Transit,
         }
+    }
+
+    /// Whether it is the same file, to the byte.
+    pub fn is(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
     }
 
     fn description(&self) -> &[u8] {
@@ -241,6 +301,23 @@ impl RootFile {
         })?;
         Secret32::from_slice(plain.bytes()).map(RootKey)
     }
+}
+
+/// Takes two bytes of length and as many bytes from the front.
+pub(crate) fn part(bytes: &[u8], longest: usize) -> Result<(&[u8], &[u8]), KeysError> {
+    let (length, rest) = bytes.split_first_chunk::<2>().ok_or(KeysError::Damaged)?;
+    let length = usize::from(u16::from_be_bytes(*length));
+    rest.split_at_checked(length).filter(|_| length <= longest).ok_or(KeysError::Damaged)
+}
+
+/// The other way round.
+#[cfg(any(feature = "aws-kms", feature = "transit"))]
+pub(crate) fn put_part(bytes: &mut Vec<u8>, part: &[u8], longest: usize) -> Result<(), KeysError> {
+    let length = u16::try_from(part.len()).ok().filter(|_| part.len() <= longest);
+    let length = length.ok_or(KeysError::Full("a description of the root key"))?;
+    bytes.extend_from_slice(&length.to_be_bytes());
+    bytes.extend_from_slice(part);
+    Ok(())
 }
 
 /// The bytes of a file that holds `key`.

@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use crate::alias::Alias;
 use crate::bucket::{AliasEntry, SubjectEntry};
 use crate::context::{GroupSet, Id};
 use crate::error::KeysError;
 use crate::hierarchy::{Hierarchy, replace, subject_of};
+use crate::index::alias_bits;
 use crate::node::Node;
-use crate::place::{ALIASES, Place, SUBJECTS, subject_bits};
+use crate::place::{Place, SUBJECTS, alias_map, subject_bits};
 use crate::rows::{RowWrite, Rows};
 use crate::subject::SubjectKeys;
 use crate::tree::Changes;
@@ -38,8 +40,8 @@ pub struct Inserts {
     pub subjects: Vec<NewSubject>,
     /// Subjects, some of them new perhaps, and groups that they are to have a key for. Groups that have one keep it; a subject that is not there is left out.
     pub groups: Vec<(Id, GroupSet)>,
-    /// Tags of aliases, and whose they are. One that is there already is no error.
-    pub aliases: Vec<([u8; 24], Id)>,
+    /// Aliases, and whose they are, to be found under the newest index keys. One that is there already is no error.
+    pub aliases: Vec<(Alias, Id)>,
 }
 
 /// Rows that add what was asked for, to be committed and then [adopted](Hierarchy::adopt). Dropped, nothing has happened.
@@ -91,8 +93,11 @@ impl Hierarchy {
                 replace(bucket, &after, epoch);
                 added.insert(id, Arc::new(after));
             }
-            for (tag, subject) in inserts.aliases {
-                let bucket = tree.gather(ALIASES, self.alias_bits(&tag), &mut aliases)?;
+            let system = self.system();
+            let index = system.index.first().ok_or(KeysError::Damaged)?;
+            for (alias, subject) in inserts.aliases {
+                let tag = alias.tag(index).ok_or(KeysError::Misuse("nothing is known of this alias that the index key reads"))?;
+                let bucket = tree.gather(alias_map(index.generation), alias_bits(&index.route, &tag), &mut aliases)?;
                 bucket.insert(AliasEntry { tag, subject });
             }
             let mut changes = Changes::default();
@@ -103,7 +108,7 @@ impl Hierarchy {
             }
             for (place, (spot, bucket)) in aliases {
                 let (made, key) = spot.key()?;
-                let bits = |entry: &AliasEntry| self.alias_bits(&entry.tag);
+                let bits = |entry: &AliasEntry| alias_bits(&index.route, &entry.tag);
                 changes.bucket(&self.vault, place, (made, &key), bucket, &bits, epoch)?;
             }
             let added = added.into_iter().collect();

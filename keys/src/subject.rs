@@ -1,6 +1,6 @@
 //! The keys of one subject, opened: the tag key and one key for each living purpose group.
 
-use crate::context::{Group, GroupSet, Id};
+use crate::context::{Group, GroupSet, Id, RecordContext};
 use crate::error::KeysError;
 use crate::index;
 use crate::permit::{Instance, Permit};
@@ -122,6 +122,24 @@ impl SubjectKeys {
         let (group, wrap) = wraps.iter().find(|(group, _)| living.contains(*group)).ok_or(KeysError::Destroyed)?;
         let key = self.open_record_key(record, *group, wrap)?;
         Ok(self.record_key_of(key, record, Through::Writing(living)))
+    }
+
+    /// A record under a key that it did not have before: its envelope encrypted anew, as the same version, and the new key's wraps, one under each
+    /// group that has both a wrap of the old one and a living key. The plaintext stays in here, so it takes no permit.
+    ///
+    /// # Errors
+    /// `Destroyed` when no group of the record has a living key; `Damaged` when wrap or envelope do not open; `Misuse` when the context
+    /// is of another subject; `Random`.
+    pub fn renew_record(
+        &self,
+        c: &RecordContext,
+        wraps: &[(Group, Vec<u8>)],
+        envelope: &[u8],
+    ) -> Result<(Vec<u8>, Wraps), KeysError> {
+        let old = self.record_key_for_writing(&c.record, wraps)?;
+        let living = wraps.iter().map(|(group, _)| *group).collect::<GroupSet>().intersection(self.groups());
+        let (new, wraps) = self.new_record_key(&c.record, living)?;
+        Ok((old.moved(&new, c, envelope)?, wraps))
     }
 
     /// The wrap of a record's key under the group of holds, made through any living group that the record has a wrap of. The key

@@ -15,16 +15,21 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::alias::Alias;
 use crate::bucket::{AliasEntry, Bucket, Entry, SubjectEntry};
 use crate::context::{Group, GroupSet, Id};
 use crate::error::KeysError;
-use crate::hierarchy::{Hierarchy, replace, subject_of};
-use crate::keyring::Slot;
-use crate::place::{ALIASES, Place, SUBJECTS, digit, subject_bits};
+use crate::hierarchy::{Hierarchy, Writer, replace, subject_of};
+use crate::index::alias_bits;
+use crate::keyring::Living;
+use crate::node::Node;
+use crate::place::{Place, SUBJECTS, SYSTEM, alias_map, digit, subject_bits};
 use crate::rows::{RowWrite, Rows};
 use crate::secret::Secret32;
 use crate::subject::SubjectKeys;
+use crate::system::{self, System, SystemEntry, SystemKey, Turn};
 use crate::tree::{Changes, Found, Tree, View};
+use crate::walk::{self, Leaf};
 
 /// What to destroy. What is not there is no error: its path is re-keyed all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,8 +40,12 @@ pub enum Shred {
     Groups(Id, GroupSet),
     /// The keys of these groups of a subject, which get new ones; groups without a key stay without.
     Renew(Id, GroupSet),
-    /// One alias of a subject.
-    Alias([u8; 24], Id),
+    /// One alias of a subject, under every living generation of the index keys.
+    Alias(Alias, Id),
+    /// One of the vault's own keys turns over, by a half.
+    Turn(SystemKey, Turn),
+    /// No key of anybody: the place itself gets a new key, like every place above it. See [`Hierarchy::walk`].
+    Leaf(Leaf),
 }
 
 /// A transition between [`Hierarchy::begin`] and [`Hierarchy::finish`] or [`Hierarchy::abandon`].
@@ -45,6 +54,25 @@ pub struct Transition {
     epoch: u64,
     writes: Vec<RowWrite>,
     subjects: HashMap<Id, Changed>,
+    /// The vault's own keys afterwards, where they change.
+    system: Option<System>,
+    /// Whether they have another signing key then.
+    signs_anew: bool,
+}
+
+/// The signing key that is to follow, before anybody can tell that it does.
+pub struct Successor<'a>(&'a System);
+
+impl Successor<'_> {
+    /// Its public key.
+    pub fn public_key(&self) -> [u8; 32] {
+        self.0.signer.public_key()
+    }
+
+    /// Signs with it: what says that it follows, and nothing else.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
+        self.0.signer.sign(message)
+    }
 }
 
 struct Changed {
@@ -70,6 +98,11 @@ impl Transition {
     /// The epoch that begins.
     pub fn epoch(&self) -> u64 {
         self.epoch
+    }
+
+    /// The signing key that the trail has from the end of this transition on, where that is another.
+    pub fn successor(&self) -> Option<Successor<'_>> {
+        self.system.as_ref().filter(|_| self.signs_anew).map(Successor)
     }
 
     /// The keys that a touched subject has after the transition; `None` when it has none, was not there or is not touched.
@@ -102,6 +135,8 @@ impl Hierarchy {
         if writer.next.is_some() {
             return Err(KeysError::Misuse("a transition is open"));
         }
+        let Writer { keyring, root, key, trail, .. } = &mut *writer;
+        keyring.call_back(Living { root: root.secret(), epoch: self.epoch(), key, trail: *trail });
         let (transition, view, key, living) = self.opened.change(rows, |tree| {
             let epoch = tree.view.epoch.checked_add(1).ok_or(KeysError::Full("epochs"))?;
             let mut changes = Changes::default();
@@ -109,10 +144,12 @@ impl Hierarchy {
             let mut subjects = HashMap::new();
 
             let wishes = by_subject(shreds);
-            let mut ways: Vec<(u128, Id)> = wishes.keys().map(|id| (subject_bits(id), *id)).collect();
+            let leaves = || shreds.iter().filter_map(|shred| if let Shred::Leaf(leaf) = shred { Some(*leaf) } else { None });
+            let mut ways: Vec<(u128, Option<Id>)> = wishes.keys().map(|id| (subject_bits(id), Some(*id))).collect();
+            ways.extend(walk::ways(leaves(), SUBJECTS));
             ways.sort_unstable();
-            let shred_subjects = |bucket: &mut Bucket<SubjectEntry>, victims: &[(u128, Id)]| {
-                for (_, id) in victims {
+            let shred_subjects = |bucket: &mut Bucket<SubjectEntry>, victims: &[(u128, Option<Id>)]| {
+                for id in victims.iter().filter_map(|(_, victim)| victim.as_ref()) {
                     let Some(before) = subject_of(self.instance, self.vault, bucket, id)? else { continue };
                     let after = match wishes.get(id) {
                         Some(Wish::Some { drop, renew }) => Some(before.changed(*drop, *renew, GroupSet::EMPTY)?),
@@ -130,31 +167,63 @@ impl Hierarchy {
             Rekeying { tree, epoch, changes: &mut changes, apply: shred_subjects, bits: &bits }
                 .map(SUBJECTS, &ways, &mut root)?;
 
-            let mut ways: Vec<_> = shreds.iter().filter_map(|shred| self.way_of_alias(shred)).collect();
-            ways.sort_unstable();
-            let shred_aliases = |bucket: &mut Bucket<AliasEntry>, victims: &[(u128, ([u8; 24], Id))]| {
-                bucket.retain(|entry| !victims.iter().any(|(_, victim)| *victim == (entry.tag, entry.subject)));
+            let own = self.system();
+            for index in &own.index {
+                let map = alias_map(index.generation);
+                let way = |shred: &Shred| match shred {
+                    Shred::Alias(alias, subject) => {
+                        let tag = alias.tag(index)?;
+                        Some((alias_bits(&index.route, &tag), Some((tag, *subject))))
+                    }
+                    _ => None,
+                };
+                let mut ways: Vec<AliasWay> = shreds.iter().filter_map(way).collect();
+                ways.extend(walk::ways(leaves(), map));
+                ways.sort_unstable();
+                let shred_aliases = |bucket: &mut Bucket<AliasEntry>, victims: &[AliasWay]| {
+                    bucket.retain(|entry| !victims.iter().any(|(_, victim)| *victim == Some((entry.tag, entry.subject))));
+                    Ok(())
+                };
+                let bits = |entry: &AliasEntry| alias_bits(&index.route, &entry.tag);
+                let changes = &mut changes;
+                Rekeying { tree, epoch, changes, apply: shred_aliases, bits: &bits }.map(map, &ways, &mut root)?;
+            }
+
+            let mut system = None;
+            let turn = |shred: &Shred| if let Shred::Turn(key, turn) = shred { Some((*key, *turn)) } else { None };
+            let turns: Vec<(SystemKey, Turn)> = shreds.iter().filter_map(turn).collect();
+            let mut ways: Vec<(u128, Option<()>)> = walk::ways(leaves(), SYSTEM).collect();
+            ways.extend((!turns.is_empty()).then_some((0, None)));
+            let turn_over = |bucket: &mut Bucket<SystemEntry>, _: &[(u128, Option<()>)]| {
+                for (key, turn) in &turns {
+                    system::turn(bucket, *key, *turn, epoch)?;
+                }
+                system = Some(System::open(bucket)?);
                 Ok(())
             };
-            let bits = |entry: &AliasEntry| self.alias_bits(&entry.tag);
-            Rekeying { tree, epoch, changes: &mut changes, apply: shred_aliases, bits: &bits }.map(ALIASES, &ways, &mut root)?;
+            let bits = |_: &SystemEntry| 0;
+            Rekeying { tree, epoch, changes: &mut changes, apply: turn_over, bits: &bits }.map(SYSTEM, &ways, &mut root)?;
+            if let Some(after) = &system {
+                turn_alias_maps(tree, &own, after, epoch, &mut root)?;
+            }
+            let signs_anew = system.as_ref().is_some_and(|after| after.signer.public_key() != own.signer.public_key());
 
             let key = Secret32::random()?;
             changes.root(&self.vault, epoch, &key, &root)?;
             let overlay = changes.nodes.into_iter().map(|(place, _, node)| (place, node)).collect();
             let view = View { epoch, root: Arc::new(root), overlay };
-            Ok((Transition { epoch, writes: changes.writes, subjects }, view, key, tree.view.epoch))
+            Ok((Transition { epoch, writes: changes.writes, subjects, system, signs_anew }, view, key, tree.view.epoch))
         })?;
 
-        let sequence = writer.keyring.next_sequence();
-        let slot = Slot::seal(writer.root.secret(), self.vault, (view.epoch, &key), sequence, writer.trail)?;
-        writer.keyring.put(slot, living)?;
+        let Writer { keyring, root, trail, .. } = &mut *writer;
+        keyring.write(Living { root: root.secret(), epoch: view.epoch, key: &key, trail: *trail }, living, true)?;
         writer.next = Some(key);
         self.opened.publish(view, transition.subjects.keys().copied().collect());
         Ok(transition)
     }
 
-    /// Takes step 3, once the rows are durable: the old epoch's key is destroyed when this returns.
+    /// Takes step 3, once the rows are durable: the old epoch's key is destroyed when this returns, in every place of the keyring that is
+    /// not away ([`is_closed`](Self::is_closed)).
     ///
     /// # Errors
     /// [`KeysError::Keyring`]: the vault is in the new epoch and works, but the old key may still be in its slot and **nothing is sealed**. The next
@@ -166,9 +235,18 @@ impl Hierarchy {
             return Err(KeysError::Misuse("not the open transition"));
         }
         writer.key = writer.next.take().ok_or(KeysError::Misuse("no transition is open"))?;
+        if let Some(system) = transition.system {
+            // Before the trees settle: who looks under a key that goes, and finds its tree gone, can see that it went.
+            self.set_system(system);
+        }
         let after = transition.subjects.into_iter().filter_map(|(id, changed)| Some((id, changed.after?)));
         self.opened.settle(after);
-        writer.keyring.erase_unless(|slot| slot.epoch == transition.epoch)?;
+        writer.keyring.close_all_but(transition.epoch, |slot| slot.epoch == transition.epoch)?;
+        if !writer.keyring.is_closed() {
+            // A place that failed just now is asked once more.
+            let Writer { keyring, root, key, trail, .. } = &mut *writer;
+            keyring.call_back(Living { root: root.secret(), epoch: transition.epoch, key, trail: *trail });
+        }
         self.deferred_checkpoint(&mut writer)?;
         Ok(Sealed { epoch_closed: closed, epoch: transition.epoch })
     }
@@ -185,17 +263,30 @@ impl Hierarchy {
             return Err(KeysError::Misuse("not the open transition"));
         }
         self.opened.withdraw();
-        writer.keyring.erase_unless(|slot| slot.epoch == epoch)?;
+        writer.keyring.close_all_but(epoch, |slot| slot.epoch == epoch)?;
         self.deferred_checkpoint(&mut writer)
     }
-
-    fn way_of_alias(&self, shred: &Shred) -> Option<(u128, ([u8; 24], Id))> {
-        match shred {
-            Shred::Alias(tag, subject) => Some((self.alias_bits(tag), (*tag, *subject))),
-            _ => None,
-        }
-    }
 }
+
+/// A fresh top key for the map of index keys that come, and for that of those that go. What lies in the latter nobody opens any more.
+fn turn_alias_maps(tree: &Tree<'_>, before: &System, after: &System, epoch: u64, root: &mut Node) -> Result<(), KeysError> {
+    let generations = |system: &System| system.index.iter().map(|keys| keys.generation).collect::<Vec<_>>();
+    let (before, after) = (generations(before), generations(after));
+    for come in after.iter().filter(|generation| !before.contains(generation)) {
+        let top = Place::top(alias_map(*come));
+        if tree.rows.row(&top.row_key())?.is_some() {
+            return Err(KeysError::Misuse("the rows of former aliases are still there"));
+        }
+        root.set(usize::from(top.map), epoch, &Secret32::random()?)?;
+    }
+    for gone in before.iter().filter(|generation| !after.contains(generation)) {
+        root.set(usize::from(alias_map(*gone)), epoch, &Secret32::random()?)?;
+    }
+    Ok(())
+}
+
+/// The way to an alias, and which it is; none for a way whose end stays.
+type AliasWay = (u128, Option<([u8; 24], Id)>);
 
 /// What all the shreds of one subject come to.
 enum Wish {
@@ -213,7 +304,7 @@ fn by_subject(shreds: &[Shred]) -> HashMap<Id, Wish> {
             }
             Shred::Groups(id, groups) => (id, *groups, GroupSet::EMPTY),
             Shred::Renew(id, groups) => (id, GroupSet::EMPTY, *groups),
-            Shred::Alias(..) => continue,
+            Shred::Alias(..) | Shred::Turn(..) | Shred::Leaf(_) => continue,
         };
         let wish = wishes.entry(*id).or_insert(Wish::Some { drop: GroupSet::EMPTY, renew: GroupSet::EMPTY });
         if let Wish::Some { drop, renew } = wish {
@@ -234,7 +325,7 @@ struct Rekeying<'a, E, F> {
 
 impl<E: Entry, F> Rekeying<'_, E, F> {
     /// Gives new keys along all `ways`, which are sorted, and the new top key to the root.
-    fn map<V>(mut self, map: u8, ways: &[(u128, V)], root: &mut crate::node::Node) -> Result<(), KeysError>
+    fn map<V>(mut self, map: u8, ways: &[(u128, V)], root: &mut Node) -> Result<(), KeysError>
     where
         F: FnMut(&mut Bucket<E>, &[(u128, V)]) -> Result<(), KeysError>,
     {

@@ -125,6 +125,24 @@ impl Tree<'_> {
         gathered.get_mut(&spot.place).map(|(_, bucket)| bucket).ok_or(KeysError::Damaged)
     }
 
+    /// The interior node at a place, if one lies there. A bucket stays closed.
+    pub(crate) fn interior(&self, place: Place, epoch: u64, key: &Secret32) -> Result<Option<Arc<Node>>, KeysError> {
+        if let Some(node) = self.view.overlay.get(&place) {
+            return Ok(Some(Arc::clone(node)));
+        }
+        if let Some(node) = self.nodes.open(place, epoch) {
+            return Ok(Some(node));
+        }
+        let Some(row) = self.rows.row(&place.row_key())? else { return Ok(None) };
+        if KeyId::read(&row)?.kind != kind::INTERIOR {
+            return Ok(None);
+        }
+        let plain = wrap::unwrap_with(key, &key_id(kind::INTERIOR, place, epoch), self.vault, &[], &row)?;
+        let node = Arc::new(Node::parse(&plain)?);
+        self.nodes.offer(place, epoch, &node);
+        Ok(Some(node))
+    }
+
     /// Opens what lies at a place.
     pub(crate) fn open<E: Entry>(&self, place: Place, epoch: u64, key: &Secret32) -> Result<Found<E>, KeysError> {
         if let Some(node) = self.view.overlay.get(&place) {

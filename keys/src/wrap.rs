@@ -19,7 +19,7 @@ use crate::aead::{COMMITMENT, OneUse, SALT, TAG, hedged_salt};
 use crate::context::Id;
 use crate::digest;
 use crate::error::KeysError;
-use crate::secret::{Plaintext, Secret32};
+use crate::secret::{Plaintext, Secret32, traceless};
 
 /// What a wrap holds: byte 5 of its header. A number is never given a second meaning.
 pub mod kind {
@@ -95,6 +95,10 @@ impl KeyId {
 
 /// Wraps `plain` under `parent`; the result is [`OVERHEAD`] bytes longer.
 pub(crate) fn wrap(parent: &Secret32, id: &KeyId, vault: &Id, ext: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeysError> {
+    traceless(|| close(parent, id, vault, ext, plain))
+}
+
+fn close(parent: &Secret32, id: &KeyId, vault: &Id, ext: &[u8], plain: &[u8]) -> Result<Vec<u8>, KeysError> {
     let header = id.header();
     let salt = hedged_salt(parent, &digest::sha256(&[plain]))?;
     let one_use = derive(parent, &header, vault, &salt, ext);
@@ -117,6 +121,10 @@ pub(crate) fn unwrap_with(
     ext: &[u8],
     bytes: &[u8],
 ) -> Result<Plaintext, KeysError> {
+    traceless(|| open(parent, expected, vault, ext, bytes))
+}
+
+fn open(parent: &Secret32, expected: &KeyId, vault: &Id, ext: &[u8], bytes: &[u8]) -> Result<Plaintext, KeysError> {
     if KeyId::read(bytes)? != *expected {
         return Err(KeysError::Damaged);
     }

@@ -5,6 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::merkle::Hash;
 use super::note::{self, BadNote, VerifyingKey};
+use super::signers::{KeyAndSignature, Trusted};
 
 /// The trail at one size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,18 +24,26 @@ impl Checkpoint {
         format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
     }
 
-    /// The signed note, by whoever `sign`s; `None` when nobody can at the moment.
-    pub fn signed(&self, public: &[u8; 32], sign: &dyn Fn(&[u8]) -> Option<[u8; 64]>) -> Option<String> {
+    /// The signed note, by whoever `sign`s, which says with what key; `None` when nobody can at the moment.
+    pub fn signed(&self, sign: &dyn Fn(&[u8]) -> Option<KeyAndSignature>) -> Option<String> {
         let text = self.text();
-        let signature = sign(text.as_bytes())?;
-        Some(note::signed(&text, &VerifyingKey { name: self.origin.clone(), public: *public }, &signature))
+        let (public, signature) = sign(text.as_bytes())?;
+        Some(note::signed(&text, &VerifyingKey { name: self.origin.clone(), public }, &signature))
     }
 
-    /// What a signed note states, once its signature by the key (under the name of the origin) was verified.
-    pub fn verified(note: &str, public: &[u8; 32]) -> Result<Self, BadNote> {
+    /// What a signed note states, once its signature by one of the keys (under the name of the origin) was verified.
+    pub fn verified(note: &str, trusted: &impl Trusted) -> Result<Self, BadNote> {
         let origin = note.split('\n').next().unwrap_or_default();
-        let text = note::verified(note, origin, public)?;
-        Self::parse(text).ok_or(BadNote::Form)
+        let mut refused = BadNote::Unsigned;
+        for public in trusted.keys() {
+            match note::verified(note, origin, public) {
+                Ok(text) => return Self::parse(text).ok_or(BadNote::Form),
+                // A line that names a key and does not hold is worse than none.
+                Err(BadNote::Unsigned) => {}
+                Err(bad) => refused = bad,
+            }
+        }
+        Err(refused)
     }
 
     /// Exactly three lines; extension lines are not ours and are refused.
@@ -78,7 +87,7 @@ mod tests {
     fn a_checkpoint_survives_its_note_and_no_change_of_it() {
         let key = TestKey::new("vault.example/a");
         let checkpoint = Checkpoint { origin: "vault.example/a".into(), size: 7, root: [9; 32] };
-        let note = checkpoint.signed(&key.key.public, &|text| Some(key.sign(text))).unwrap();
+        let note = checkpoint.signed(&|text| Some((key.key.public, key.sign(text)))).unwrap();
         assert_eq!(Checkpoint::verified(&note, &key.key.public), Ok(checkpoint));
         for at in 0..note.len() {
             for bit in 0..8 {
@@ -95,9 +104,9 @@ mod tests {
     fn another_key_under_the_same_name_does_not_sign_for_the_trail() {
         let (ours, forger) = (TestKey::new("vault.example/a"), TestKey::new("vault.example/a"));
         let checkpoint = Checkpoint { origin: "vault.example/a".into(), size: 7, root: [9; 32] };
-        let note = checkpoint.signed(&forger.key.public, &|text| Some(forger.sign(text))).unwrap();
+        let note = checkpoint.signed(&|text| Some((forger.key.public, forger.sign(text)))).unwrap();
         assert_eq!(Checkpoint::verified(&note, &ours.key.public), Err(BadNote::Unsigned));
-        let posing = checkpoint.signed(&ours.key.public, &|text| Some(forger.sign(text))).unwrap();
+        let posing = checkpoint.signed(&|text| Some((ours.key.public, forger.sign(text)))).unwrap();
         assert_eq!(Checkpoint::verified(&posing, &ours.key.public), Err(BadNote::Forged));
     }
 

@@ -159,6 +159,9 @@ fn encode_note(note: &Note, e: &mut Encoder<&mut Vec<u8>>) -> Result<(), BadEntr
         Note::Consent { consent, sha256 } => {
             e.array(3)?.u8(7)?.bytes(consent.bytes())?.bytes(sha256)?;
         }
+        Note::SigningKey { number, public, sha256 } => {
+            e.array(4)?.u8(8)?.u64(*number)?.bytes(public)?.bytes(sha256)?;
+        }
     }
     Ok(())
 }
@@ -261,6 +264,7 @@ fn decode_note(d: &mut Decoder<'_>) -> Result<Note, BadEntry> {
         (5, Some(4)) => Note::LostTail { expected: d.u64()?, root: fixed(d)?, found: d.u64()? },
         (6, Some(3)) => Note::TornTail { index: d.u64()?, bytes: d.u64()? },
         (7, Some(3)) => Note::Consent { consent: ConsentId::from_bytes(fixed(d)?), sha256: fixed(d)? },
+        (8, Some(4)) => Note::SigningKey { number: d.u64()?, public: fixed(d)?, sha256: fixed(d)? },
         _ => return Err(BadEntry),
     };
     Ok(note)
@@ -315,6 +319,7 @@ pub(crate) mod tests {
             Just(Note::None),
             (any::<[u8; 16]>(), hash()).prop_map(|(id, sha256)| Note::Certificate { erasure: ErasureId::from_bytes(id), sha256 }),
             (any::<[u8; 16]>(), hash()).prop_map(|(id, sha256)| Note::Consent { consent: ConsentId::from_bytes(id), sha256 }),
+            (any::<u64>(), hash(), hash()).prop_map(|(number, public, sha256)| Note::SigningKey { number, public, sha256 }),
             proptest::collection::vec(any::<u64>(), 0..40).prop_map(|entries| Note::Void { entries }),
             any::<[u64; 2]>().prop_map(|[closed, opened]| Note::Epoch { closed, opened }),
             (any::<u64>(), hash()).prop_map(|(size, root)| Note::Checkpoint { size, root }),

@@ -99,6 +99,15 @@ pub enum Note {
         /// SHA-256 of the receipt in RFC 8785 form.
         sha256: [u8; 32],
     },
+    /// Another key signs for the trail from the next checkpoint on.
+    SigningKey {
+        /// Its number: the first of a vault is 0.
+        number: u64,
+        /// Its public half.
+        public: [u8; 32],
+        /// SHA-256 of the succession that both keys signed.
+        sha256: [u8; 32],
+    },
     /// The rows of these earlier entries never reached the store.
     Void {
         /// Their indices.

@@ -77,7 +77,11 @@ impl Kept {
             fs::rename(path(dir), old_path(dir)).map_err(TrailError::at("put the checkpoints aside"))?;
             (self.file, self.bytes) = (open_file(dir)?, 0);
         }
-        self.file.write_all(note.as_bytes()).map_err(TrailError::at("write a checkpoint"))?;
+        if let Err(source) = self.file.write_all(note.as_bytes()) {
+            // A half of one would stand between its neighbours for ever.
+            self.file.set_len(self.bytes).map_err(TrailError::at("take a torn checkpoint back"))?;
+            return Err(TrailError::Io { step: "write a checkpoint", source });
+        }
         self.bytes += note.len() as u64;
         // Each before the next, so that a power cut tears the last one at the most and leaves no hole before it.
         self.file.sync_data().map_err(TrailError::at("sync the checkpoints"))?;
@@ -172,7 +176,7 @@ impl Shared {
             return Ok(());
         }
         let checkpoint = Checkpoint { origin: self.origin.clone(), size, root: frontier.root() };
-        match checkpoint.signed(&self.public, &*self.signer) {
+        match checkpoint.signed(&*self.signer) {
             Some(note) => kept.add(&self.dir, size, note),
             None => Ok(()),
         }

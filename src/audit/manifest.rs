@@ -10,6 +10,7 @@ use keys::digest::{Running, same};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::signers::Trusted;
 use super::view::hex;
 use crate::model::ids::{RequestId, VaultId};
 
@@ -99,7 +100,7 @@ pub fn signed(manifest: &Manifest, sign: impl FnOnce(&[u8]) -> [u8; 64]) -> Resu
 }
 
 /// Checks a manifest offline.
-pub fn verify_manifest(file: &[u8], public: &[u8; 32]) -> Result<Manifest, ManifestError> {
+pub fn verify_manifest(file: &[u8], trusted: &impl Trusted) -> Result<Manifest, ManifestError> {
     let form = |_| ManifestError::Form;
     let Signed { manifest: text, signature } = serde_json::from_slice(file).map_err(form)?;
     let version: Version = serde_json::from_str(text.get()).map_err(form)?;
@@ -115,7 +116,8 @@ pub fn verify_manifest(file: &[u8], public: &[u8; 32]) -> Result<Manifest, Manif
     if !manifest.parts.iter().all(names) {
         return Err(ManifestError::Form);
     }
-    if keys::sign::verify(public, &[DOMAIN, &canonical].concat(), &signature) {
+    let text = [DOMAIN, &canonical].concat();
+    if trusted.keys().iter().any(|public| keys::sign::verify(public, &text, &signature)) {
         Ok(manifest)
     } else {
         Err(ManifestError::Signature)

@@ -8,6 +8,7 @@
 //!   done behind the requests: zeros ahead, tiles, checkpoints. `read`: entries, checkpoints and proofs for others.
 //! - `view` and `ocsf`: an entry as others read it.
 //! - `note`, `checkpoint`, `proof`, `certificate`, `receipt`, `manifest`: what is signed, and how anybody checks it offline.
+//! - `signers`: whose signatures count, and how one key of a vault follows another.
 //! - `verify` and `rows`: the walk over everything, and over the rows that the trail says must be there.
 //!
 //! Formats: docs/FORMAT.md. Why segments of our own: docs/adr/0002-trail-segments.md.
@@ -30,6 +31,7 @@ pub mod receipt;
 mod rows;
 mod scan;
 pub mod segment;
+pub mod signers;
 mod tiles;
 mod trail;
 pub mod verify;
@@ -46,6 +48,7 @@ pub use disk::{Disk, Faults};
 pub use entry::{Entry, Note, Obligations, Outcome, row_hash};
 pub use flow::{Mode, Receipt, Ticket};
 pub use open::{Findings, LostTail, TornTail};
+pub use signers::{PublicKeys, Trusted};
 pub use trail::{Signer, Trail};
 pub use verify::{Break, Report, verify};
 pub use view::EventView;
@@ -75,6 +78,9 @@ pub enum TrailError {
     /// Another process has the trail open.
     #[error("the trail is in use by another process")]
     InUse,
+    /// The disk has no room. Nothing of the entries is there, and the trail goes on once there is room.
+    #[error("the disk has no room for the trail")]
+    Full,
     /// An earlier write or sync failed; nothing is taken any more.
     #[error("an earlier write or sync of the trail failed")]
     Poisoned,

@@ -319,6 +319,8 @@ mod tests {
             "openGroups",
             "forgetAnswers",
             "incidentClock",
+            "signingKeyFollows",
+            "rotateSigning",
         ]
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::checkpoint::{self, Checkpoint};
 use super::disk::{Disk, SegmentFile};
@@ -19,6 +19,7 @@ use super::merkle::{self, Hash};
 use super::note::BadNote;
 use super::scan::{Scan, used};
 use super::segment::{self, Found, HEADER, Header};
+use super::signers::PublicKeys;
 use super::tiles::{Tree, View};
 use super::trail::{FIRST_FILL, OldSegment, Shared, Signer, Writer, create_segment, sync_directory};
 use super::{TrailError, trail};
@@ -85,13 +86,13 @@ pub(super) fn open(
     disk: Disk,
     dir: &Path,
     signer: Signer,
-    public: [u8; 32],
+    trusted: PublicKeys,
     origin: &str,
     known: Option<(u64, Hash)>,
 ) -> Result<(Shared, Findings), TrailError> {
     fs::create_dir_all(dir).map_err(TrailError::at("make the trail's directory"))?;
     let lock = lock(dir)?;
-    let notes = Notes::read(dir, &public, origin)?;
+    let notes = Notes::read(dir, &trusted, origin)?;
     let mut segments = segment::list(dir).map_err(TrailError::at("list the trail"))?;
     let mut findings = Findings { bad_checkpoints: notes.bad, ..Findings::default() };
     let headers = headers(&mut segments, &notes, known, &mut findings)?;
@@ -126,7 +127,7 @@ pub(super) fn open(
     let shared = Shared {
         dir: dir.to_owned(),
         origin: origin.to_owned(),
-        public,
+        trusted: RwLock::new(trusted),
         signer,
         disk,
         full: segment::FULL,
@@ -162,7 +163,7 @@ pub(super) struct Notes {
 }
 
 impl Notes {
-    fn read(dir: &Path, public: &[u8; 32], origin: &str) -> Result<Self, TrailError> {
+    fn read(dir: &Path, trusted: &PublicKeys, origin: &str) -> Result<Self, TrailError> {
         let (older, newer) = (read(&keeper::old_path(dir))?, read(&keeper::path(dir))?);
         let mut newer: Vec<_> = checkpoint::notes(&newer).collect();
         // The end of the last one may have come to the medium without its beginning.
@@ -173,7 +174,7 @@ impl Notes {
         let mut foreign = false;
         for note in &all[all.len().saturating_sub(CHECKED)..] {
             let note = std::str::from_utf8(note).unwrap_or_default();
-            match Checkpoint::verified(note, public) {
+            match Checkpoint::verified(note, trusted) {
                 Ok(checkpoint) if checkpoint.origin == origin => notes.signed.push((checkpoint, note.to_owned())),
                 other => {
                     notes.bad += 1;

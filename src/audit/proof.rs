@@ -12,6 +12,7 @@ use super::checkpoint::{Checkpoint, number};
 use super::codec;
 use super::entry::Entry;
 use super::merkle::{Hash, verify_inclusion};
+use super::signers::Trusted;
 
 const FIRST_LINE: &str = "c2sp.org/tlog-proof@v1";
 
@@ -58,8 +59,8 @@ pub struct Proven {
 
 impl Proof {
     /// Checks signature, path and entry.
-    pub fn verify(&self, public: &[u8; 32]) -> Result<Proven, ProofError> {
-        let checkpoint = Checkpoint::verified(&self.checkpoint, public).map_err(|_| ProofError::Signature)?;
+    pub fn verify(&self, trusted: &impl Trusted) -> Result<Proven, ProofError> {
+        let checkpoint = Checkpoint::verified(&self.checkpoint, trusted).map_err(|_| ProofError::Signature)?;
         if !verify_inclusion(self.index, checkpoint.size, &leaf_hash(&self.entry), &self.path, &checkpoint.root) {
             return Err(ProofError::Inclusion);
         }

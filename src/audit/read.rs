@@ -45,7 +45,7 @@ impl Trail {
             _ => {}
         }
         let checkpoint = Checkpoint { origin: shared.origin.clone(), size, root };
-        checkpoint.signed(&shared.public, &*shared.signer).ok_or(TrailError::NoSigner)
+        checkpoint.signed(&*shared.signer).ok_or(TrailError::NoSigner)
     }
 
     /// The inclusion path of an entry in the tree of `size` entries.
@@ -73,7 +73,7 @@ impl Trail {
             Err(TrailError::NoSigner) => shared.kept.lock().last.clone().map(|(_, note)| note).ok_or(TrailError::NoSigner)?,
             other => other?,
         };
-        let size = Checkpoint::verified(&checkpoint, &shared.public).map_err(|_| TrailError::NoSigner)?.size;
+        let size = Checkpoint::verified(&checkpoint, &*shared.trusted.read()).map_err(|_| TrailError::NoSigner)?.size;
         if index >= shared.flow.synced() {
             return Err(TrailError::OutOfRange);
         }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::certificate::CertificateError;
 use super::entry::Note;
 use super::proof::{Proof, Proven};
+use super::signers::{PublicKeys, Trusted};
 use crate::model::ids::{ConsentId, VaultId};
 
 /// The profile that a receipt conforms to: a copy of the whole consent record.
@@ -216,6 +217,9 @@ pub struct VerifiedReceipt {
 struct Answer {
     receipt: Box<RawValue>,
     proof: String,
+    /// How its vault's keys followed each other, where they did.
+    #[serde(default)]
+    keys: String,
 }
 
 /// Whether a file is a receipt rather than a certificate of erasure.
@@ -227,9 +231,9 @@ pub fn is_receipt(file_json: &[u8]) -> bool {
 ///
 /// Its RFC 8785 form must hash to what the proven entry states, the entry must be in the tree of the checkpoint, and the
 /// checkpoint must be signed by the key, under a name that ends in the vault's id.
-pub fn verify_receipt(file_json: &[u8], public: &[u8; 32]) -> Result<VerifiedReceipt, CertificateError> {
+pub fn verify_receipt(file_json: &[u8], trusted: &impl Trusted) -> Result<VerifiedReceipt, CertificateError> {
     let form = |_| CertificateError::Form;
-    let Answer { receipt: text, proof } = serde_json::from_slice(file_json).map_err(form)?;
+    let Answer { receipt: text, proof, keys } = serde_json::from_slice(file_json).map_err(form)?;
     // Typed and strict, so that no member is repeated or overlooked; hashed as it stands, so that none is read as another.
     let receipt: Receipt = serde_json::from_str(text.get()).map_err(form)?;
     if receipt.profile != PROFILE || receipt.context != Receipt::prefixes() {
@@ -237,7 +241,7 @@ pub fn verify_receipt(file_json: &[u8], public: &[u8; 32]) -> Result<VerifiedRec
     }
     let as_it_stands: serde_json::Value = serde_json::from_str(text.get()).map_err(form)?;
     let hash = sha256(&[&serde_json_canonicalizer::to_vec(&as_it_stands).map_err(form)?]);
-    let proven = proof.parse::<Proof>()?.verify(public)?;
+    let proven = proof.parse::<Proof>()?.verify(&PublicKeys::of(trusted).following(&keys))?;
     let Note::Consent { consent, sha256 } = &proven.entry.note else { return Err(CertificateError::Other) };
     if *consent != receipt.id || !same(sha256, &hash) {
         return Err(CertificateError::Other);

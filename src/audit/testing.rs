@@ -32,8 +32,8 @@ impl TestKey {
     }
 
     pub(super) fn signer(&self) -> Signer {
-        let pair = Arc::clone(&self.pair);
-        Arc::new(move |message| Some(pair.sign(message).unwrap().try_into().unwrap()))
+        let (pair, public) = (Arc::clone(&self.pair), self.key.public);
+        Arc::new(move |message| Some((public, pair.sign(message).unwrap().try_into().unwrap())))
     }
 
     /// Opens a trail of small segments.

@@ -7,20 +7,21 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::TrailError;
-use super::disk::{Disk, SegmentFile};
+use super::disk::{Disk, SegmentFile, is_full};
 use super::entry::Entry;
 use super::flow::{Flow, Mode, Receipt, Ticket};
 use super::keeper::{Keeper, Kept};
 use super::merkle::{Frontier, Hash};
 use super::open::{self, Findings};
 use super::segment::{self, FULL, HEADER, Header};
+use super::signers::{KeyAndSignature, PublicKeys};
 use super::tiles::Tree;
 
-/// Signs checkpoints; `None` while the vault is sealed.
-pub type Signer = Arc<dyn Fn(&[u8]) -> Option<[u8; 64]> + Send + Sync>;
+/// Signs checkpoints, and says with what key; `None` while the vault is sealed.
+pub type Signer = Arc<dyn Fn(&[u8]) -> Option<KeyAndSignature> + Send + Sync>;
 
 /// Entries between two places in a segment that are remembered.
 pub(super) const STRIDE: u64 = 256;
@@ -44,7 +45,8 @@ struct Threads {
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) origin: String,
-    pub(super) public: [u8; 32],
+    /// Keys that checkpoints of this trail may be signed by.
+    pub(super) trusted: RwLock<PublicKeys>,
     pub(super) signer: Signer,
     pub(super) disk: Disk,
     /// A segment that would grow beyond this is followed by a new one.
@@ -111,15 +113,21 @@ impl Trail {
     /// Opens the trail in `dir`, or makes a new one. What was recovered or lost is in the findings, which the vault says and
     /// records; a trail that was changed is refused.
     ///
+    /// `trusted` are the keys that its checkpoints may be signed by.
     /// `known` is the newest size and root that are kept outside (the keyring's checkpoint).
     pub fn open(
         dir: &Path,
         signer: Signer,
-        public: [u8; 32],
+        trusted: impl Into<PublicKeys>,
         origin: &str,
         known: Option<(u64, [u8; 32])>,
     ) -> Result<(Self, Findings), TrailError> {
-        Self::open_on(Disk::Plain, dir, signer, public, origin, known)
+        Self::open_on(Disk::Plain, dir, signer, trusted, origin, known)
+    }
+
+    /// Takes checkpoints by one more key from now on: it is about to follow the one that signs.
+    pub fn trust(&self, key: [u8; 32]) {
+        self.shared.trusted.write().add(key);
     }
 
     /// Whether an earlier write or sync failed, so that nothing is taken any more.
@@ -132,11 +140,11 @@ impl Trail {
         disk: Disk,
         dir: &Path,
         signer: Signer,
-        public: [u8; 32],
+        trusted: impl Into<PublicKeys>,
         origin: &str,
         known: Option<(u64, [u8; 32])>,
     ) -> Result<(Self, Findings), TrailError> {
-        Self::open_sized(FULL, disk, dir, signer, public, origin, known)
+        Self::open_sized(FULL, disk, dir, signer, trusted, origin, known)
     }
 
     /// The same with segments of at most `full` bytes.
@@ -145,11 +153,11 @@ impl Trail {
         disk: Disk,
         dir: &Path,
         signer: Signer,
-        public: [u8; 32],
+        trusted: impl Into<PublicKeys>,
         origin: &str,
         known: Option<(u64, [u8; 32])>,
     ) -> Result<(Self, Findings), TrailError> {
-        let (mut shared, findings) = open::open(disk, dir, signer, public, origin, known)?;
+        let (mut shared, findings) = open::open(disk, dir, signer, trusted.into(), origin, known)?;
         shared.full = full;
         let shared = Arc::new(shared);
         let trail = Self { shared: Arc::clone(&shared), threads: Mutex::default() };
@@ -258,7 +266,11 @@ impl Shared {
                 return Err(TrailError::Closed);
             }
             if writer.offset > HEADER as u64 && writer.offset + length > self.full {
-                self.roll(&mut writer).inspect_err(|_| self.flow.poison())?;
+                self.roll(&mut writer).inspect_err(|error| {
+                    if !matches!(error, TrailError::Full) {
+                        self.flow.poison();
+                    }
+                })?;
             }
             if !writer.filling || writer.offset + length <= writer.ahead {
                 break;
@@ -267,6 +279,9 @@ impl Shared {
         }
         let first = writer.tree.frontier().size();
         if let Err(source) = writer.file.write_at(&frames.bytes, writer.offset) {
+            if is_full(&source) && writer.file.take_back(writer.offset, length, writer.ahead).is_ok() {
+                return Err(TrailError::Full);
+            }
             self.flow.poison();
             return Err(TrailError::Io { step: "write to the trail", source });
         }
@@ -355,14 +370,19 @@ impl Writer {
     }
 }
 
-/// Makes the file of a new segment, with its header and first zeros. Neither is durable yet.
+/// Makes the file of a new segment, with its header and first zeros. Neither is durable yet. Nothing is left of one for which there is no room.
 pub(super) fn create_segment(dir: &Path, disk: &Disk, header: &Header) -> Result<SegmentFile, TrailError> {
     let path = segment::path(dir, header.first);
-    let file = OpenOptions::new().read(true).write(true).create_new(true).open(path).map_err(TrailError::at("make a segment"))?;
+    let refused =
+        |step| move |source: std::io::Error| if is_full(&source) { TrailError::Full } else { TrailError::Io { step, source } };
+    let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path).map_err(refused("make a segment"))?;
     let file = SegmentFile::new(file, disk);
     let mut bytes = header.bytes().to_vec();
     bytes.resize(FIRST_FILL, 0);
-    file.write_at(&bytes, 0).map_err(TrailError::at("write a segment's header"))?;
+    if let Err(source) = file.write_at(&bytes, 0) {
+        fs::remove_file(&path).map_err(TrailError::at("remove a segment without room"))?;
+        return Err(refused("write a segment's header")(source));
+    }
     Ok(file)
 }
 

@@ -14,6 +14,7 @@ use super::keeper;
 use super::merkle::Hash;
 use super::rows::Live;
 use super::segment::{self, HEADER, Header, Step, step};
+use super::signers::Trusted;
 use super::tiles::{self, Tree};
 
 /// What the walk found.
@@ -104,14 +105,14 @@ pub type Rows<'a> = &'a mut dyn Iterator<Item = (String, [u8; 32])>;
 /// replays what was written and dropped and compares. An error is a file that could not be read.
 ///
 /// A vault that is running has entries behind its last checkpoint and may be writing one, so it is walked best after `close`.
-pub fn verify(dir: &Path, public: &[u8; 32], rows: Option<Rows<'_>>) -> Result<Report, TrailError> {
+pub fn verify(dir: &Path, trusted: &impl Trusted, rows: Option<Rows<'_>>) -> Result<Report, TrailError> {
     let mut walk =
         Walk { dir, report: Report::default(), tree: Tree::default(), difference: None, live: None, voids: BTreeSet::new() };
     if rows.is_some() {
         walk.live = Some(Live::new());
     }
     walk.report.root = walk.tree.frontier().root();
-    let mut found = walk.trail(public)?;
+    let mut found = walk.trail(trusted)?;
     if found.is_none()
         && let Some(rows) = rows
     {
@@ -132,8 +133,8 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
-    fn trail(&mut self, public: &[u8; 32]) -> Result<Option<Break>, TrailError> {
-        let mut notes = match self.notes(public)? {
+    fn trail(&mut self, trusted: &impl Trusted) -> Result<Option<Break>, TrailError> {
+        let mut notes = match self.notes(trusted)? {
             Ok(notes) => notes,
             Err(bad) => return Ok(Some(bad)),
         };
@@ -152,7 +153,7 @@ impl Walk<'_> {
     }
 
     /// Every checkpoint that is kept, or the first that is not one.
-    fn notes(&self, public: &[u8; 32]) -> Result<Result<Vec<Checkpoint>, Break>, TrailError> {
+    fn notes(&self, trusted: &impl Trusted) -> Result<Result<Vec<Checkpoint>, Break>, TrailError> {
         let mut kept: Vec<Checkpoint> = Vec::new();
         for path in [keeper::old_path(self.dir), keeper::path(self.dir)] {
             let bytes = match fs::read(path) {
@@ -163,7 +164,7 @@ impl Walk<'_> {
             let mut whole = 0;
             for note in checkpoint::notes(&bytes) {
                 whole += note.len();
-                match Checkpoint::verified(std::str::from_utf8(note).unwrap_or_default(), public) {
+                match Checkpoint::verified(std::str::from_utf8(note).unwrap_or_default(), trusted) {
                     Ok(checkpoint) if kept.first().is_none_or(|first| first.origin == checkpoint.origin) => kept.push(checkpoint),
                     _ => return Ok(Err(bad(&kept))),
                 }

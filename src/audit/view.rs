@@ -1,19 +1,22 @@
 //! An entry as listAuditEvents answers it.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::entry::{Entry, Note, Obligations, Outcome};
 use crate::model::ids::{CallerId, ConsentId, DecisionId, ErasureId, TokenId};
+use crate::model::schema::Time;
 
 /// One entry, with nothing personal in it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct EventView {
     /// Place in the trail, from 0.
     pub index: u64,
     /// The decision's id.
     pub id: DecisionId,
     /// When.
+    #[schemars(with = "Time")]
     pub time: Timestamp,
     /// Operation id, or the name of an event.
     pub operation: String,
@@ -52,7 +55,7 @@ pub struct EventView {
 }
 
 /// Fields by their numbers in the catalogue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FieldsView {
     /// How many.
     pub count: usize,
@@ -61,7 +64,7 @@ pub struct FieldsView {
 }
 
 /// Fields of high sensitivity, by their numbers: behind their mask, and in clear text.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct ObligationsView {
     /// Behind their mask.
     pub masked: Vec<u16>,
@@ -70,7 +73,7 @@ pub struct ObligationsView {
 }
 
 /// What else an entry states.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum NoteView {
     /// An erasure certificate.
@@ -91,6 +94,15 @@ pub enum NoteView {
     Void {
         /// Their indices.
         entries: Vec<u64>,
+    },
+    /// Another key signs for the trail.
+    SigningKey {
+        /// Its number.
+        number: u64,
+        /// Its public half, in hex.
+        public: String,
+        /// SHA-256 of the succession that both keys signed, in hex.
+        sha256: String,
     },
     /// An epoch was closed.
     Epoch {
@@ -167,6 +179,9 @@ impl NoteView {
             Note::None => return None,
             Note::Certificate { erasure, sha256 } => Self::Certificate { erasure: *erasure, sha256: hex(sha256) },
             Note::Consent { consent, sha256 } => Self::Consent { consent: *consent, sha256: hex(sha256) },
+            Note::SigningKey { number, public, sha256 } => {
+                Self::SigningKey { number: *number, public: hex(public), sha256: hex(sha256) }
+            }
             Note::Void { entries } => Self::Void { entries: entries.clone() },
             Note::Epoch { closed, opened } => Self::Epoch { closed: *closed, opened: *opened },
             Note::Checkpoint { size, root } => Self::Checkpoint { size: *size, root: hex(root) },

@@ -106,6 +106,25 @@ impl Inner {
         });
     }
 
+    /// Lets go of tokens that their caller outlived.
+    fn forget_revoked(&mut self) {
+        let callers = std::mem::take(&mut self.callers);
+        self.revoke_where(|row| callers.get(&row.caller).is_some_and(|owner| row.since < owner.revoked_below));
+        self.callers = callers;
+    }
+
+    fn rename(&mut self, hierarchy: &Hierarchy) {
+        let named = |(digest, row): (&[u8; 32], &TokenRow)| {
+            let name = hierarchy.token_digest_of_inner(row.inner.as_ref()?)?;
+            (name != *digest).then_some((*digest, name))
+        };
+        let moves: Vec<([u8; 32], [u8; 32])> = self.tokens.iter().filter_map(named).collect();
+        for (old, new) in moves {
+            self.tokens.remove(&old).map(|row| self.tokens.insert(new, row));
+            self.live.remove(&old).map(|caller| self.live.insert(new, caller));
+        }
+    }
+
     fn tokens_of(&self, id: &CallerId) -> Vec<[u8; 32]> {
         self.tokens.iter().filter(|(_, row)| row.caller == *id.bytes()).map(|(digest, _)| *digest).collect()
     }
@@ -129,6 +148,8 @@ impl Registry {
             inner.tokens.insert(digest, row);
             Ok(())
         })?;
+        inner.forget_revoked();
+        inner.rename(hierarchy);
         inner.refresh_external();
         let digests: Vec<[u8; 32]> = inner.tokens.keys().copied().collect();
         digests.into_iter().for_each(|digest| inner.refresh(digest));
@@ -142,8 +163,14 @@ impl Registry {
             return None;
         }
         // The map is keyed by an HMAC under a key that no caller knows: its timing says nothing about a secret.
-        let digest = hierarchy.token_digest(bearer);
-        self.inner.read().live.get(&digest).filter(|caller| caller.expires_at > now).cloned()
+        let digests = hierarchy.token_digests(bearer);
+        let inner = self.inner.read();
+        digests.iter().find_map(|digest| inner.live.get(digest)).filter(|caller| caller.expires_at > now).cloned()
+    }
+
+    /// Looks tokens up under the newest token key from now on, where their inner digest is known.
+    pub fn rename(&self, hierarchy: &Hierarchy) {
+        self.inner.write().rename(hierarchy);
     }
 
     /// The caller's row.
@@ -173,6 +200,7 @@ impl Registry {
             return;
         }
         inner.callers.insert(*id.bytes(), row);
+        inner.forget_revoked();
         inner.refresh_external();
         inner.tokens_of(id).into_iter().for_each(|digest| inner.refresh(digest));
     }
@@ -186,6 +214,7 @@ impl Registry {
             inner.revoke_where(|row| row.subject.is_some() && row.expires_at <= now);
         }
         inner.tokens.insert(digest, row);
+        inner.forget_revoked();
         inner.refresh(digest);
     }
 
@@ -289,6 +318,7 @@ mod tests {
             proposal: None,
             version,
             revoked_at: None,
+            revoked_below: 0,
         };
         registry.put_caller(&id, row(3, true));
         registry.put_caller(&id, row(2, false));

@@ -29,6 +29,9 @@ pub struct CallerRow {
     /// Access tokens of the trusted issuer count only when they were issued later than this: microseconds since 1970.
     #[n(4)]
     pub revoked_at: Option<i64>,
+    /// Tokens that were issued when it had a smaller version are worth nothing, whatever row there still is of them.
+    #[cbor(n(5), default)]
+    pub revoked_below: u64,
 }
 
 impl CallerRow {
@@ -130,6 +133,12 @@ pub struct TokenRow {
     /// Where its bearer works, if the caller does not say.
     #[n(7)]
     pub region: Option<String>,
+    /// The inner digest of its secret, by which its row can be named anew. An earlier version did not keep it.
+    #[cbor(n(8), with = "minicbor::bytes")]
+    pub inner: Option<[u8; 32]>,
+    /// The version of its caller when it was issued.
+    #[cbor(n(9), default)]
+    pub since: u64,
 }
 
 /// Years that a training counts.

@@ -53,6 +53,9 @@ pub(crate) type Check = [u8; CHECK];
 /// A row's key with its value; `None` is a row that was removed.
 pub(crate) type RowWritten = (Vec<u8>, Option<Vec<u8>>);
 
+/// The same within the bytes of a frame.
+pub(crate) type RowIn<'a> = (&'a [u8], Option<&'a [u8]>);
+
 fn header(kind: Kind, vault: &Id, first: u64) -> [u8; HEADER as usize] {
     let mut bytes = [0; HEADER as usize];
     bytes[..8].copy_from_slice(MAGIC);
@@ -263,7 +266,12 @@ pub(crate) fn encode_rows<'a>(rows: impl Iterator<Item = (&'a [u8], Option<&'a [
 }
 
 /// The rows in a frame; `None` when they are none.
-pub(crate) fn decode_rows(mut bytes: &[u8]) -> Option<Vec<RowWritten>> {
+pub(crate) fn decode_rows(bytes: &[u8]) -> Option<Vec<RowWritten>> {
+    Some(rows_in(bytes)?.into_iter().map(|(key, value)| (key.to_vec(), value.map(<[u8]>::to_vec))).collect())
+}
+
+/// The rows in a frame, where they lie in it; `None` when they are none.
+pub(crate) fn rows_in(mut bytes: &[u8]) -> Option<Vec<RowIn<'_>>> {
     let mut rows = Vec::new();
     while !bytes.is_empty() {
         let (length, rest) = bytes.split_first_chunk::<2>()?;
@@ -274,10 +282,10 @@ pub(crate) fn decode_rows(mut bytes: &[u8]) -> Option<Vec<RowWritten>> {
             length if length as usize > MAX_VALUE => return None,
             length => {
                 let (value, rest) = rest.split_at_checked(length as usize)?;
-                (Some(value.to_vec()), rest)
+                (Some(value), rest)
             }
         };
-        rows.push((key.to_vec(), value));
+        rows.push((key, value));
         bytes = rest;
     }
     Some(rows)

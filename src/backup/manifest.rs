@@ -10,6 +10,7 @@ use keys::Id;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::note::VerifyingKey;
+use crate::audit::{PublicKeys, Trusted};
 use crate::model::ids::VaultId;
 
 use super::BackupError;
@@ -166,18 +167,24 @@ pub fn public_key_of(target: &Path) -> Result<VerifyingKey, BackupError> {
     text.trim().parse().map_err(|_| BackupError::Damaged(name.into()))
 }
 
+/// That key and every other that the target's list of keys leads to from it.
+pub fn public_keys_of(target: &Path) -> Result<PublicKeys, BackupError> {
+    let keys = PublicKeys::from(public_key_of(target)?.public);
+    Ok(fs::read_to_string(target.join("vault.keys")).map_or(keys.clone(), |list| keys.following(&list)))
+}
+
 /// Every backup in the target, oldest first: each manifest whose signature holds, or what is wrong with it.
-pub fn list(target: &Path, public: &[u8; 32]) -> Result<Vec<Kept>, BackupError> {
+pub fn list(target: &Path, trusted: &impl Trusted) -> Result<Vec<Kept>, BackupError> {
     let mut names: Vec<String> = fs::read_dir(target)
         .map_err(BackupError::at("folder"))?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .filter(|name| name.starts_with("manifest-") && name.ends_with(".json"))
         .collect();
     names.sort();
-    Ok(names.into_iter().map(|name| read(target, &name, public)).collect())
+    Ok(names.into_iter().map(|name| read(target, &name, trusted)).collect())
 }
 
-fn read(target: &Path, name: &str, public: &[u8; 32]) -> Kept {
+fn read(target: &Path, name: &str, trusted: &impl Trusted) -> Kept {
     let damaged = || BackupError::Damaged(name.to_owned());
     let bytes = fs::read(target.join(name)).map_err(BackupError::at(name))?;
     let signed: Signed = serde_json::from_slice(&bytes).map_err(|_| damaged())?;
@@ -187,5 +194,6 @@ fn read(target: &Path, name: &str, public: &[u8; 32]) -> Kept {
     }
     let signature: Option<[u8; 64]> = BASE64_STANDARD.decode(signed.signature).ok().and_then(|bytes| bytes.try_into().ok());
     let (signature, text) = (signature.ok_or_else(damaged)?, manifest.signed_bytes().ok_or_else(damaged)?);
-    if keys::sign::verify(public, &text, &signature) { Ok(manifest) } else { Err(BackupError::Unsigned(name.to_owned())) }
+    let is_signed = trusted.keys().iter().any(|public| keys::sign::verify(public, &text, &signature));
+    if is_signed { Ok(manifest) } else { Err(BackupError::Unsigned(name.to_owned())) }
 }

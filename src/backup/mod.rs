@@ -25,14 +25,20 @@ mod base;
 mod error;
 pub(crate) mod frame;
 mod manifest;
+mod progress;
 pub(crate) mod replay;
 mod ship;
+mod targets;
+#[cfg(test)]
+mod tests;
 
 use std::path::PathBuf;
 
 pub use error::BackupError;
-pub use manifest::{FileOf, Kept, Manifest, list, public_key_of};
-pub use ship::{Backups, Made};
+pub use manifest::{FileOf, Kept, Manifest, list, public_key_of, public_keys_of};
+pub use progress::{Progress, Step};
+pub use ship::{Made, Origin, Public, Standing};
+pub use targets::Backups;
 
 /// When the key of an epoch may die.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -40,21 +46,23 @@ pub enum SealPolicy {
     /// At once; whether the target holds the new tree rows stands in the certificate.
     #[default]
     Immediate,
-    /// Once the target holds the new tree rows. Without a target that does, nothing is erased.
+    /// Once the targets hold the new tree rows. Without as many as are needed that do, nothing is erased.
     AfterBackup,
 }
 
 /// Where backups go and when.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The target's folder.
-    pub target: PathBuf,
+    /// The targets' folders.
+    pub targets: Vec<PathBuf>,
     /// Time between two backups that the vault makes by itself; none, and it makes none.
     pub every: Option<std::time::Duration>,
     /// Bases that are kept.
     pub keep: usize,
     /// When the key of an epoch may die.
     pub seal: SealPolicy,
+    /// Targets that must hold the new tree rows first, with `after-backup`; 0 is all of them.
+    pub needed: usize,
     /// Bytes of a base in a second at the most; 0 is no limit.
     pub bytes_per_second: u64,
 }

@@ -4,12 +4,12 @@ use std::path::Path;
 
 use keys::Id;
 
-use crate::audit::{Entry, codec};
+use crate::audit::{Entry, Trusted, codec};
 
-use super::BackupError;
-use super::frame::{FrameReader, Kind, RowWritten, decode_entries, decode_rows};
+use super::frame::{FrameReader, Kind, decode_entries};
 use super::manifest::{self, FileOf, Manifest};
 use super::ship::{log_name, numbered, trail_name};
+use super::{BackupError, Progress, Step};
 
 /// A backup that is being read.
 pub(crate) struct Source<'a> {
@@ -28,10 +28,10 @@ pub(crate) struct Played {
 
 impl<'a> Source<'a> {
     /// The backup of this number, or the newest.
-    pub(crate) fn open(target: &'a Path, public: &[u8; 32], number: Option<u64>) -> Result<Self, BackupError> {
+    pub(crate) fn open(target: &'a Path, trusted: &impl Trusted, number: Option<u64>) -> Result<Self, BackupError> {
         let mut trouble = None;
         let mut good = Vec::new();
-        for kept in manifest::list(target, public)? {
+        for kept in manifest::list(target, trusted)? {
             match kept {
                 Ok(manifest) => good.push(manifest),
                 Err(error) => trouble = Some(error),
@@ -47,32 +47,52 @@ impl<'a> Source<'a> {
     }
 
     /// Reads every file of the backup up to where it ends for this backup.
-    pub(crate) fn check(&self) -> Result<(), BackupError> {
-        self.manifest.files.iter().try_for_each(|file| file.check(self.target, &self.vault))
+    pub(crate) fn check(&self, progress: &Progress) -> Result<(), BackupError> {
+        progress.begin(Step::Files, self.manifest.files.iter().map(|file| file.bytes).sum());
+        self.manifest.files.iter().try_for_each(|file| {
+            file.check(self.target, &self.vault)?;
+            progress.add(file.bytes);
+            Ok(())
+        })
     }
 
-    /// Every row of the base.
-    pub(crate) fn base(&self, mut take: impl FnMut(Vec<RowWritten>) -> Result<(), BackupError>) -> Result<(), BackupError> {
+    /// Bytes of the base and of every file of the log behind it.
+    pub(crate) fn row_bytes(&self) -> Result<u64, BackupError> {
+        Ok(self.manifest.base_bytes + self.lengths("log", "log-", self.manifest.base)?)
+    }
+
+    /// Bytes of the trail's copy.
+    pub(crate) fn trail_bytes(&self) -> Result<u64, BackupError> {
+        self.lengths("trail", "trail-", 0)
+    }
+
+    fn lengths(&self, folder: &str, prefix: &str, from: u64) -> Result<u64, BackupError> {
+        let path = self.target.join(folder);
+        let firsts = numbered(&path, prefix)?.into_iter().filter(|first| *first >= from);
+        let lengths =
+            firsts.map(|first| std::fs::metadata(path.join(format!("{prefix}{first:016x}"))).map_or(0, |file| file.len()));
+        Ok(lengths.sum())
+    }
+
+    /// Every frame of rows of the base.
+    pub(crate) fn base(&self, mut take: impl FnMut(Vec<u8>) -> Result<(), BackupError>) -> Result<(), BackupError> {
         for file in self.manifest.files_of(Kind::Rows) {
             self.rows(file, &mut take)?;
         }
         Ok(())
     }
 
-    fn rows(&self, file: &FileOf, take: &mut impl FnMut(Vec<RowWritten>) -> Result<(), BackupError>) -> Result<(), BackupError> {
+    fn rows(&self, file: &FileOf, take: &mut impl FnMut(Vec<u8>) -> Result<(), BackupError>) -> Result<(), BackupError> {
         let mut reader = FrameReader::open(&self.target.join(&file.name), Kind::Rows, &self.vault)?;
         while let Some(frame) = reader.next()? {
-            take(decode_rows(&frame.payload).ok_or_else(|| BackupError::Damaged(file.name.clone()))?)?;
+            take(frame.payload)?;
         }
         if file.place() == Some(reader.place()) { Ok(()) } else { Err(BackupError::Damaged(file.name.clone())) }
     }
 
     /// Every batch since the base was begun, up to the last one that the target holds: further than the backup itself, whose
     /// tree rows may be of an epoch that is gone. Damage within the backup is an error; behind it, the end.
-    pub(crate) fn log(
-        &self,
-        mut take: impl FnMut(u64, Vec<RowWritten>) -> Result<(), BackupError>,
-    ) -> Result<Played, BackupError> {
+    pub(crate) fn log(&self, mut take: impl FnMut(u64, Vec<u8>) -> Result<(), BackupError>) -> Result<Played, BackupError> {
         let mut last = self.manifest.base - 1;
         let needed = self.manifest.number;
         let firsts = numbered(&self.target.join("log"), "log-")?;
@@ -96,7 +116,7 @@ impl<'a> Source<'a> {
                     Err(error) => return Err(error),
                 };
                 last = frame.number;
-                take(last, decode_rows(&frame.payload).ok_or_else(|| BackupError::Damaged(name.clone()))?)?;
+                take(last, frame.payload)?;
             }
         }
         if last < needed {
@@ -107,7 +127,12 @@ impl<'a> Source<'a> {
     }
 
     /// Every entry of the trail that the target holds, in order. Damage behind the backup's own part is the end.
-    pub(crate) fn trail(&self, mut take: impl FnMut(Vec<Entry>) -> Result<(), BackupError>) -> Result<u64, BackupError> {
+    pub(crate) fn trail(
+        &self,
+        progress: &Progress,
+        mut take: impl FnMut(Vec<Entry>) -> Result<(), BackupError>,
+    ) -> Result<u64, BackupError> {
+        progress.begin(Step::Trail, self.trail_bytes()?);
         let mut next = 0;
         let firsts = numbered(&self.target.join("trail"), "trail-")?;
         let needed = self.manifest.trail_size;
@@ -135,6 +160,7 @@ impl<'a> Source<'a> {
                     entries.push(codec::decode(bytes).map_err(|_| damaged())?);
                 }
                 next += entries.len() as u64;
+                progress.add(frame.payload.len() as u64);
                 take(entries)?;
             }
         }

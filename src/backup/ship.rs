@@ -2,8 +2,8 @@
 //!
 //! A batch stands in the log first, with the operating system; then the store commits it; the log's file is synced every second.
 //! A batch that closes an epoch is different: its frame is synced and read back before the store commits it, because a moment
-//! later the keyring forgets what opens the tree rows of before. If the target does not take it, `immediate` goes on and the
-//! certificate says so, `after-backup` refuses the batch, and with it the erasure.
+//! later the keyring forgets what opens the tree rows of before. What a target that does not take it means is decided over all
+//! targets, in `targets.rs`.
 //!
 //! A target that fails breaks the log: nothing more is shipped, and the next backup begins with a new base. So does one that
 //! was away for a batch. What a process that was killed left is looked at when the next one attaches: a frame that the store
@@ -14,20 +14,21 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use jiff::Timestamp;
 use keys::Id;
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock};
 
-use crate::audit::{Trail, codec};
+use crate::audit::note::VerifyingKey;
+use crate::audit::{PublicKeys, Trail, codec, signers};
 use crate::model::time::Clock;
 use crate::store::layout::{CommitMark, RowKey};
-use crate::store::{Batch, Row, Store, StoreError};
+use crate::store::{Batch, Store};
 
 use super::frame::{Check, FrameReader, FrameWriter, Kind, decode_rows, encode_rows, push_entry};
 use super::manifest::{self, FileOf, Manifest};
-use super::{BackupError, SealPolicy, Settings};
+use super::{BackupError, Settings};
 
 /// A file of the trail that is longer is followed by a new one; a log that has grown so far beyond its base makes a new base.
 pub(super) const LARGE: u64 = 64 << 20;
@@ -35,15 +36,14 @@ pub(super) const LARGE: u64 = 64 << 20;
 /// Entries in a frame of the trail at the most.
 const ENTRIES: usize = 500;
 
-/// The way to the target while the vault is unsealed.
-pub struct Backups {
+/// The way to one target while the vault is unsealed.
+pub(super) struct Target {
+    pub(super) folder: PathBuf,
     pub(super) settings: Settings,
     pub(super) vault: Id,
-    public: [u8; 32],
+    public: RwLock<Public>,
     /// The vault's own folder, for what is public in it.
     home: PathBuf,
-    /// The line of vault.pub.
-    key_line: String,
     pub(super) inner: Arc<dyn Store>,
     clock: Clock,
     trail: Arc<Trail>,
@@ -51,6 +51,25 @@ pub struct Backups {
     tail: Mutex<Option<Tail>>,
     turn: Mutex<()>,
     pub(super) stopping: AtomicBool,
+    /// Bytes of the base that is being read, or was read last.
+    pub(super) written: AtomicU64,
+}
+
+/// The public keys of the vault, as a target has them.
+#[derive(Clone)]
+pub struct Public {
+    keys: PublicKeys,
+    /// `vault.pub`.
+    line: String,
+    /// `vault.keys`.
+    list: String,
+}
+
+impl Public {
+    /// All of them, the newest by name, and how they followed each other.
+    pub fn of(keys: PublicKeys, newest: &VerifyingKey, successions: &str) -> Self {
+        Self { keys, line: format!("{newest}\n"), list: signers::list(newest, successions) }
+    }
 }
 
 /// The log and what it continues.
@@ -67,6 +86,13 @@ pub(super) struct State {
     held: Option<(u64, Timestamp)>,
     trouble: Option<String>,
     made: Option<Made>,
+}
+
+impl State {
+    /// Whether the log goes on from a base, so that the target can bring the vault back as it is.
+    pub(super) fn is_whole(&self) -> bool {
+        self.log.is_some() && self.base.is_some()
+    }
 }
 
 /// The log's file that is written to.
@@ -105,26 +131,54 @@ pub struct Made {
     pub epoch: u64,
 }
 
-/// The store as the vault sees it: every commit is shipped.
-struct Shipped(Arc<Backups>);
+impl From<&Manifest> for Made {
+    fn from(manifest: &Manifest) -> Self {
+        let Manifest { number, kind, made_at, epoch, .. } = manifest;
+        Self { number: *number, kind: kind.clone(), made_at: *made_at, epoch: *epoch }
+    }
+}
 
-impl Backups {
-    /// The way to the target for a vault that is being unsealed and is in `epoch`. A target that cannot be used is said in the log
+/// How it stands with a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// Its folder.
+    pub target: PathBuf,
+    /// Its newest backup.
+    pub made: Option<Made>,
+    /// Whether its log goes on from a base, so that it can bring the vault back as it is.
+    pub whole: bool,
+    /// What is wrong with it now.
+    pub trouble: Option<String>,
+    /// Bytes of the base that were written so far, while a backup is being made.
+    pub busy: Option<u64>,
+}
+
+/// Whose backups they are, and what they are made from.
+#[derive(Clone)]
+pub struct Origin {
+    /// The vault.
+    pub vault: Id,
+    /// Its public keys.
+    pub public: Public,
+    /// Its folder.
+    pub home: PathBuf,
+    /// Its trail.
+    pub trail: Arc<Trail>,
+    /// Its clock.
+    pub clock: Clock,
+}
+
+impl Target {
+    /// The way to this folder for a vault that is being unsealed and is in `epoch`. A target that cannot be used is said in the log
     /// and tried again; it does not keep the vault from opening.
-    pub fn attach(
-        settings: Settings,
-        (vault, public, key_line): (Id, [u8; 32], String),
-        home: &Path,
-        inner: Arc<dyn Store>,
-        (trail, clock): (Arc<Trail>, Clock),
-        epoch: u64,
-    ) -> Arc<Self> {
-        let backups = Self {
-            settings,
+    pub(super) fn attach(folder: PathBuf, settings: &Settings, origin: &Origin, inner: Arc<dyn Store>, epoch: u64) -> Self {
+        let Origin { vault, public, home, trail, clock } = origin.clone();
+        let target = Self {
+            folder,
+            settings: settings.clone(),
             vault,
-            public,
-            home: home.to_owned(),
-            key_line,
+            public: RwLock::new(public),
+            home,
             inner,
             clock,
             trail,
@@ -132,49 +186,35 @@ impl Backups {
             tail: Mutex::default(),
             turn: Mutex::default(),
             stopping: AtomicBool::new(false),
+            written: AtomicU64::new(0),
         };
-        if let Err(error) = backups.ready(epoch) {
-            tracing::error!(%error, "the backup target cannot be used");
+        if let Err(error) = target.ready(epoch) {
+            tracing::error!(%error, target = %target.folder.display(), "the backup target cannot be used");
         }
-        Arc::new(backups)
+        target
     }
 
-    /// The store whose commits are shipped.
-    pub fn store(self: &Arc<Self>) -> Arc<dyn Store> {
-        Arc::new(Shipped(self.clone()))
-    }
-
-    /// Makes a base that is under way stop after its page.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-    }
-
-    /// The target, and since when it holds tree rows that the destruction of `epoch_closed` does not make useless.
-    pub fn covers(&self, epoch_closed: u64) -> Option<(String, Timestamp)> {
+    /// Since when it holds tree rows that the destruction of `epoch_closed` does not make useless.
+    pub(super) fn covers(&self, epoch_closed: u64) -> Option<Timestamp> {
         let state = self.state.lock();
-        let (epoch, at) = state.held.filter(|_| state.log.is_some() && state.base.is_some())?;
-        (epoch > epoch_closed).then(|| (self.settings.target.display().to_string(), at))
+        let (epoch, at) = state.held.filter(|_| state.is_whole())?;
+        (epoch > epoch_closed).then_some(at)
     }
 
-    /// The last backup that was made by this process, and what is wrong with the target now.
-    pub fn last(&self) -> (Option<Made>, Option<String>) {
+    /// How it stands with this target.
+    pub(super) fn standing(&self) -> Standing {
         let state = self.state.lock();
-        (state.made.clone(), state.trouble.clone())
-    }
-
-    /// Whether the log goes on from a base, so that the target can bring the vault back as it is.
-    pub fn is_whole(&self) -> bool {
-        let state = self.state.lock();
-        state.log.is_some() && state.base.is_some()
-    }
-
-    /// Whether a backup is being made.
-    pub fn is_busy(&self) -> bool {
-        self.turn.is_locked()
+        Standing {
+            target: self.folder.clone(),
+            made: state.made.clone(),
+            whole: state.is_whole(),
+            trouble: state.trouble.clone(),
+            busy: self.turn.is_locked().then(|| self.written.load(Ordering::Relaxed)),
+        }
     }
 
     /// What is due every second: attaching where that failed, the trail's new entries, syncing.
-    pub fn tick(&self, epoch: u64) -> Result<(), BackupError> {
+    pub(super) fn tick(&self, epoch: u64) -> Result<(), BackupError> {
         self.ready(epoch)?;
         self.ship_trail(true)?;
         let mut state = self.state.lock();
@@ -190,7 +230,12 @@ impl Backups {
 
     /// Makes a backup: a new base with `full`, where there is none that the log goes on from, or where the log has outgrown it;
     /// else what came since. Only one is made at a time.
-    pub fn create(&self, full: bool, epoch: &dyn Fn() -> u64, sign: &dyn Fn(&[u8]) -> [u8; 64]) -> Result<Made, BackupError> {
+    pub(super) fn create(
+        &self,
+        full: bool,
+        epoch: &dyn Fn() -> u64,
+        sign: &dyn Fn(&[u8]) -> [u8; 64],
+    ) -> Result<Made, BackupError> {
         let _turn = self.turn.lock();
         let made = self.make(full, epoch, sign);
         if let Err(error) = &made {
@@ -201,6 +246,8 @@ impl Backups {
 
     fn make(&self, full: bool, epoch: &dyn Fn() -> u64, sign: &dyn Fn(&[u8]) -> [u8; 64]) -> Result<Made, BackupError> {
         self.ready(epoch())?;
+        // Where the vault has another signing key by now and the target could not be told.
+        self.put_keys()?;
         self.ship_trail(true)?;
         let grown = |base: &Base, state: &State| {
             let log = state.log.as_ref().map_or(0, |log| log.writer.place().0);
@@ -244,8 +291,8 @@ impl Backups {
         manifest.files.extend(state.segments.iter().filter(|one| one.last >= base.number).cloned());
         manifest.files.extend([current]);
         manifest.files.extend(trail);
-        manifest.keep(&self.settings.target, sign)?;
-        let made = Made { number, kind: kind.into(), made_at: manifest.made_at, epoch: manifest.epoch };
+        manifest.keep(&self.folder, sign)?;
+        let made = Made::from(&manifest);
         state.segments.retain(|one| one.last >= base.number);
         state.base = Some(base);
         state.held = state.held.filter(|(held, _)| *held == manifest.epoch).or(Some((manifest.epoch, manifest.made_at)));
@@ -265,7 +312,7 @@ impl Backups {
 
     /// Looks at what the target holds, and goes on with its log where that is whole.
     fn look(&self, state: &mut State, epoch: u64) -> Result<(), BackupError> {
-        let target = &self.settings.target;
+        let target = &self.folder;
         match DirBuilder::new().mode(0o700).create(target) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(BackupError::File("folder".into(), error)),
             _ => {}
@@ -274,7 +321,7 @@ impl Backups {
         let lock = lock.map_err(BackupError::at("lock"))?;
         lock.try_lock().map_err(|_| BackupError::InUse)?;
         match manifest::public_key_of(target) {
-            Ok(key) if key.public == self.public => {}
+            Ok(key) if self.public.read().keys.contains(&key.public) => self.put_keys()?,
             Ok(_) => return Err(BackupError::Foreign("vault.pub".into())),
             Err(BackupError::None) => self.move_in()?,
             Err(error) => return Err(error),
@@ -283,10 +330,11 @@ impl Backups {
             make_folder(&target.join(folder)).map_err(BackupError::at(folder))?;
         }
         let mark = mark_of(self.inner.as_ref())?;
-        let newest = manifest::list(target, &self.public)?.into_iter().filter_map(Result::ok).next_back();
+        let newest = manifest::list(target, &self.public.read().keys)?.into_iter().filter_map(Result::ok).next_back();
         if let Some(newest) = newest.as_ref().filter(|newest| newest.number > mark) {
             return Err(BackupError::Ahead(newest.number));
         }
+        state.made = newest.as_ref().map(Made::from);
         match self.log_of(newest.as_ref(), mark) {
             Ok(Some((segments, log))) => {
                 (state.segments, state.log) = (segments, Some(log));
@@ -310,11 +358,13 @@ impl Backups {
 
     /// A new target: it has to be empty, and gets what is public.
     fn move_in(&self) -> Result<(), BackupError> {
-        let target = &self.settings.target;
+        let target = &self.folder;
         let strange = fs::read_dir(target)
             .map_err(BackupError::at("folder"))?
             .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-            .find(|name| !["lock", "lost+found", "public", "vault.pub.new"].contains(&name.as_str()));
+            .find(|name| {
+                !["lock", "lost+found", "public", "vault.pub.new", "vault.keys", "vault.keys.new"].contains(&name.as_str())
+            });
         if let Some(name) = strange {
             return Err(BackupError::Foreign(name));
         }
@@ -324,12 +374,32 @@ impl Backups {
                 write_whole(&target.join("public"), name, &bytes)?;
             }
         }
-        write_whole(target, "vault.pub", format!("{}\n", self.key_line).as_bytes())
+        self.put_keys()
+    }
+
+    /// The public keys as they are now, where the target says otherwise. The list is first: whoever meets the newer key finds the way to it.
+    fn put_keys(&self) -> Result<(), BackupError> {
+        let public = self.public.read().clone();
+        for (name, text) in [("vault.keys", public.list), ("vault.pub", public.line)] {
+            if fs::read_to_string(self.folder.join(name)).map_or(true, |there| there != text) {
+                write_whole(&self.folder, name, text.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes other public keys from now on, and tells the target, unless it is not there: then it is told when it is.
+    pub(super) fn publish(&self, public: Public) {
+        *self.public.write() = public;
+        let is_ready = self.state.lock().lock.is_some();
+        if let Some(error) = is_ready.then(|| self.put_keys().err()).flatten() {
+            tracing::warn!(%error, target = %self.folder.display(), "the backup target did not get the public keys");
+        }
     }
 
     /// The log behind the newest manifest up to the store's last batch, or `None` where there is none.
     fn log_of(&self, newest: Option<&Manifest>, mark: u64) -> Result<Option<(Vec<FileOf>, Log)>, BackupError> {
-        let firsts = numbered(&self.settings.target.join("log"), "log-")?;
+        let firsts = numbered(&self.folder.join("log"), "log-")?;
         let mut segments: Vec<FileOf> = newest.into_iter().flat_map(|newest| newest.files_of(Kind::Log)).cloned().collect();
         let known = segments.pop();
         let from = known.as_ref().and_then(|file| number_in(&file.name)).or(firsts.last().copied());
@@ -343,7 +413,7 @@ impl Backups {
             if first != last + 1 && first != from {
                 return Err(BackupError::Gap(last + 1));
             }
-            let path = self.settings.target.join(log_name(first));
+            let path = self.folder.join(log_name(first));
             let mut reader = FrameReader::open(&path, Kind::Log, &self.vault)?;
             if let Some((file, place)) = known.as_ref().filter(|_| first == from).and_then(|file| Some((file, file.place()?))) {
                 reader.skip_to(place)?;
@@ -397,11 +467,11 @@ impl Backups {
 
     /// The end of the trail's copy.
     fn tail_of(&self) -> Result<Option<Tail>, BackupError> {
-        let folder = self.settings.target.join("trail");
+        let folder = self.folder.join("trail");
         let mut whole = Vec::new();
         let firsts = numbered(&folder, "trail-")?;
         for (at, first) in firsts.iter().enumerate() {
-            let path = self.settings.target.join(trail_name(*first));
+            let path = self.folder.join(trail_name(*first));
             let is_last = at + 1 == firsts.len();
             if !is_last {
                 let place = end_of(&path).map_err(BackupError::at("trail"))?;
@@ -442,9 +512,9 @@ impl Backups {
                 break;
             }
             if tail.as_ref().is_none_or(|tail| tail.writer.place().0 > LARGE) {
-                let path = self.settings.target.join(trail_name(next));
+                let path = self.folder.join(trail_name(next));
                 let writer = FrameWriter::create(&path, Kind::Trail, &self.vault, next).map_err(&failed)?;
-                sync_folder(&self.settings.target.join("trail")).map_err(&failed)?;
+                sync_folder(&self.folder.join("trail")).map_err(&failed)?;
                 let mut whole = Vec::new();
                 if let Some(done) = tail.take() {
                     done.writer.sync().map_err(&failed)?;
@@ -490,19 +560,19 @@ impl Backups {
         let mut state = self.state.lock();
         let named = state.base.as_ref().map(|base| base.number);
         if let Some(log) = state.log.as_ref().filter(|log| named != Some(log.first))
-            && self.settings.target.join(base_name(log.first)).is_dir()
+            && self.folder.join(base_name(log.first)).is_dir()
         {
             return Ok(log.first);
         }
         let start = mark_of(self.inner.as_ref())? + 1;
-        let path = self.settings.target.join(log_name(start));
+        let path = self.folder.join(log_name(start));
         let failed = BackupError::at("log");
         if let Some(log) = state.log.as_ref().filter(|log| log.first == start) {
             // An empty file that goes on from an older base: this base begins with it as well.
             return Ok(log.first);
         }
         let writer = FrameWriter::create(&path, Kind::Log, &self.vault, start).map_err(&failed)?;
-        writer.sync().and_then(|()| sync_folder(&self.settings.target.join("log"))).map_err(&failed)?;
+        writer.sync().and_then(|()| sync_folder(&self.folder.join("log"))).map_err(&failed)?;
         match state.log.take() {
             Some(done) => {
                 done.writer.sync().map_err(&failed)?;
@@ -551,50 +621,44 @@ impl Backups {
 
     fn broken(&self, state: &mut State, why: &str) {
         if state.log.take().is_some() {
-            tracing::error!(why, "the backup target does not take what changes: the next backup begins with a new base");
+            tracing::error!(why, target = %self.folder.display(), "the backup target does not take what changes: the next backup begins with a new base");
         }
         state.trouble = Some(why.to_owned());
     }
 
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        batch.check()?;
-        let closes = batch.writes.iter().rev().find(|(key, _)| key.starts_with(b"n\xff")).and_then(|(_, value)| epoch_in(value));
-        let mut state = self.state.lock();
-        let must = closes.is_some() && self.settings.seal == SealPolicy::AfterBackup;
-        const STEP: &str = "putting the new tree rows into the backup target";
-        if must && (state.base.is_none() || state.log.is_none()) {
-            tracing::error!("nothing is erased: the seal policy is after-backup, and the target holds no whole backup");
-            return Err(StoreError::Unavailable(STEP));
-        }
-        // The entries that announce the batch go first, so that the target never holds a row that its trail does not know.
+    /// Puts a batch into the log before the store commits it, and the entries that announce it before that, so that the target
+    /// never holds a row that its trail does not know. A target that does not take it breaks its log; else where the log stood.
+    pub(super) fn offer(&self, state: &mut State, batch: &Batch, closes: Option<u64>) -> Option<(u64, Check)> {
         let told =
             if state.log.is_some() { self.ship_trail(closes.is_some()).map_err(|error| error.to_string()) } else { Ok(()) };
-        let shipped = told.and_then(|()| self.ship(&mut state, batch, closes));
-        if let Err(why) = &shipped {
-            self.broken(&mut state, why);
-            if must {
-                return Err(StoreError::Unavailable(STEP));
+        match told.and_then(|()| self.ship(state, batch, closes)) {
+            Ok(before) => Some(before),
+            Err(why) => {
+                self.broken(state, &why);
+                None
             }
         }
-        if let Err(error) = self.inner.commit(batch) {
-            if let (Ok(before), Some(log)) = (&shipped, state.log.as_mut()) {
-                log.last -= 1;
-                if let Err(error) = log.writer.roll_back(*before) {
-                    self.broken(&mut state, &error.to_string());
-                }
-            }
-            return Err(error);
+    }
+
+    /// Takes back what was offered last: the store did not commit it.
+    pub(super) fn take_back(&self, state: &mut State, before: (u64, Check)) {
+        let Some(log) = state.log.as_mut() else { return };
+        log.last -= 1;
+        if let Err(error) = log.writer.roll_back(before) {
+            self.broken(state, &error.to_string());
         }
-        if let (Ok(_), Some(epoch)) = (shipped, closes) {
-            state.held = Some((epoch, self.clock.now()));
-        }
-        Ok(())
+    }
+
+    /// The store committed what was offered last, and with it opened this epoch.
+    pub(super) fn hold(&self, state: &mut State, epoch: u64) {
+        state.held = Some((epoch, self.clock.now()));
     }
 
     /// Removes what no kept backup needs.
     fn prune(&self) -> Result<(), BackupError> {
-        let target = &self.settings.target;
-        let manifests: Vec<Manifest> = manifest::list(target, &self.public)?.into_iter().filter_map(Result::ok).collect();
+        let target = &self.folder;
+        let manifests: Vec<Manifest> =
+            manifest::list(target, &self.public.read().keys)?.into_iter().filter_map(Result::ok).collect();
         let mut bases: Vec<u64> = manifests.iter().map(|manifest| manifest.base).collect();
         bases.dedup();
         let Some(oldest) = bases.iter().rev().nth(self.settings.keep.max(1) - 1).or(bases.first()).copied() else {
@@ -621,30 +685,8 @@ impl Backups {
     }
 }
 
-impl Store for Shipped {
-    fn row(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        self.0.inner.row(key)
-    }
-
-    fn scan(&self, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Result<Vec<Row>, StoreError> {
-        self.0.inner.scan(prefix, after, limit)
-    }
-
-    fn commit(&self, batch: &Batch) -> Result<(), StoreError> {
-        self.0.commit(batch)
-    }
-
-    fn room(&self) -> Result<u64, StoreError> {
-        self.0.inner.room()
-    }
-
-    fn size_on_disk(&self) -> Result<u64, StoreError> {
-        self.0.inner.size_on_disk()
-    }
-}
-
 /// The epoch in the header of a root row.
-fn epoch_in(row: &Option<Vec<u8>>) -> Option<u64> {
+pub(super) fn epoch_in(row: &Option<Vec<u8>>) -> Option<u64> {
     Some(u64::from_be_bytes(row.as_ref()?.get(12..20)?.try_into().ok()?))
 }
 

@@ -41,7 +41,7 @@ enum Action {
 struct Verify {
     #[command(flatten)]
     folder: Folder,
-    /// The vault's public key, kept elsewhere; DIR/vault.pub unless told
+    /// A public key of the vault, kept elsewhere, or vault.keys; DIR/vault.pub unless told
     #[arg(long, value_name = "PUB")]
     key: Option<PathBuf>,
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::custody::OpenedBy;
 use super::engine;
@@ -11,6 +11,9 @@ use super::failure::Failure;
 use super::out::Out;
 use super::secrets::TokenFrom;
 use super::target::{Target, success};
+use super::watching::watching;
+use crate::backup::Progress;
+use crate::vault::restore::Drill;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -21,7 +24,7 @@ Examples:
 
 A backup holds no keys: whoever restores needs keys/root, keys/keyring and the passphrase beside it. See docs/OPERATIONS.md.";
 
-/// The target is the folder that [backup] target in config.toml names.
+/// The targets are the folders that [backup] target and targets in config.toml name.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Backup {
@@ -31,7 +34,7 @@ pub(super) struct Backup {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Have the running vault make a backup now
+    /// Have the running vault make a backup now, in every target
     Create(Create),
     /// Show the backups in a target
     List(List),
@@ -119,7 +122,7 @@ impl Backup {
 }
 
 impl From {
-    fn key(&self) -> Result<Option<[u8; 32]>, Failure> {
+    fn key(&self) -> Result<Option<engine::PublicKeys>, Failure> {
         self.key.as_deref().map(engine::public_key).transpose()
     }
 }
@@ -131,15 +134,32 @@ impl Create {
         loop {
             // Asking again waits for the one that is under way.
             let reply = success(client.post("/v1/keys/operations", &body).send(), "make a backup")?;
+            let targets = reply.body["targets"].as_array().map_or(&[][..], Vec::as_slice);
             if reply.body["state"] == "running" {
-                out.note("The backup is under way.");
+                let bytes = targets.iter().find_map(|target| target["bytes"].as_u64()).unwrap_or_default();
+                out.note(&format!("The backup is under way: {} MiB are written.", bytes >> 20));
                 continue;
             }
-            let made = &reply.body["backup"];
-            let kind = made["kind"].as_str().unwrap_or_default();
-            out.result(&format!("Backup {} was made ({kind}, epoch {}).", made["number"], made["epoch"]), made);
-            return Ok(());
+            let text: String = targets.iter().map(at_target).collect();
+            if reply.body["state"] == "done" {
+                out.result(&text, &reply.body["backup"]);
+                return Ok(());
+            }
+            out.note(&text);
+            return Err(Failure::new("a target did not take the backup")
+                .remedy("the vault's log says why; mend that target and make a backup again: the others are good")
+                .report(reply.body));
         }
+    }
+}
+
+/// What became of the backup at one target, in a line.
+fn at_target(target: &Value) -> String {
+    let (name, made) = (target["target"].as_str().unwrap_or_default(), &target["backup"]);
+    let kind = made["kind"].as_str().unwrap_or_default();
+    match target["why"].as_str() {
+        Some(why) => format!("{name}: {why}\n"),
+        None => format!("Backup {} was made in {name} ({kind}, epoch {}).\n", made["number"], made["epoch"]),
     }
 }
 
@@ -180,8 +200,11 @@ impl Verify {
         let holder = self.opened_by.holder_of(&self.keys.join("root"), &self.keys.join(".."))?;
         engine::harden();
         let scratch = self.scratch.unwrap_or_else(std::env::temp_dir);
-        let places = (self.keys.as_path(), scratch.as_path());
-        let drilled = engine::drill_backup(&self.from.target, self.backup, places, key, holder.as_ref(), self.sample)?;
+        let from = self.from.target.as_path();
+        let drill =
+            Drill { keys: engine::key_files(&self.keys)?, scratch: &scratch, from, number: self.backup, sample: self.sample };
+        let progress = Progress::default();
+        let drilled = watching(out, &progress, || engine::drill_backup(&drill, key, holder.as_ref(), &progress))?;
         let restored = &drilled.restored;
         let text = format!(
             "Backup {} of {} would come back: {} people, batch {}, epoch {}, {} entries of the trail.\n\
@@ -208,7 +231,9 @@ impl Restore {
         let key = self.from.key()?;
         let holder = self.opened_by.holder(&self.dir)?;
         engine::harden();
-        let restored = engine::restore_backup(&self.dir, &self.from.target, self.backup, key, holder.as_ref())?;
+        let from = (self.from.target.as_path(), self.backup);
+        let progress = Progress::default();
+        let restored = watching(out, &progress, || engine::restore_backup(&self.dir, from, key, holder.as_ref(), &progress))?;
         let certificate = engine::create_tls(&self.dir)?;
         let mut text = format!(
             "The vault is back: {} people, as of batch {}, epoch {}. Backup {} of {} was the start.\n\

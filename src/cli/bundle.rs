@@ -41,7 +41,7 @@ struct Verify {
     /// The folder of the bundle, or its manifest with the parts beside it
     #[arg(value_name = "DIR_OR_FILE")]
     path: PathBuf,
-    /// The vault's public key
+    /// The vault's public key, or the list of them that it publishes, vault.keys
     #[arg(long, value_name = "PUB")]
     key: PathBuf,
 }
@@ -59,7 +59,8 @@ impl Verify {
         let file = if self.path.is_dir() { self.path.join(MANIFEST) } else { self.path };
         let text = std::fs::read(&file).map_err(|e| Failure::file("read", &file, &e))?;
         let manifest = engine::verify_manifest(&text, &public).map_err(|why| {
-            Failure::unverified(format!("the manifest does not hold: {why}")).remedy("ask the vault for it again")
+            Failure::unverified(format!("the manifest does not hold: {why}"))
+                .remedy("where another of the vault's keys signed it, name the list of them: --key vault.keys; else ask the vault for it again")
         })?;
         let folder = file.parent().unwrap_or(Path::new("."));
         let (mut checked, mut absent) = (Vec::new(), Vec::new());

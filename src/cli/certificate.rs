@@ -11,6 +11,7 @@ use super::out::Out;
 const EXAMPLES: &str = "\
 Example:
   oubliette certificate verify ers_….json --key vault.pub
+  oubliette certificate verify ers_….json --key vault.keys
 
 The key should come from the vault's operator by another way than the certificate itself.";
 
@@ -34,7 +35,7 @@ struct Verify {
     /// The certificate file that `erase` kept, or the answer of getErasure or getConsentReceipt
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// The vault's public key
+    /// The vault's public key, or the list of them that it publishes, vault.keys
     #[arg(long, value_name = "PUB")]
     key: PathBuf,
 }
@@ -51,7 +52,7 @@ impl Certificate {
         };
         let report = report.map_err(|why| {
             Failure::unverified(format!("the {what} does not hold: {why}"))
-                .remedy("ask the vault for it again, with its id and the claim code")
+                .remedy("where another of the vault's keys signed it, name the list of them: --key vault.keys; else ask the vault for it again, with its id and the claim code")
         })?;
         out.result(&format!("The {what} holds.\n{report:#}"), &report);
         Ok(())

@@ -23,6 +23,10 @@ pub(super) enum Holder {
     Shares,
     /// The PKCS#11 token of config.toml
     Pkcs11,
+    /// The key of AWS KMS of config.toml
+    AwsKms,
+    /// The key of Vault's or OpenBao's transit engine of config.toml
+    Transit,
 }
 
 /// How many shares open the vault, of how many: `3-of-5`.
@@ -110,6 +114,7 @@ impl OpenedBy {
             }
             Provider::Passphrase => Ok(Arc::new(self.passphrase.existing()?)),
             Provider::Pkcs11 => token(&engine::custody_settings(dir)?, &self.passphrase),
+            remote @ (Provider::Kms | Provider::Transit) => Ok(engine::custody_settings(dir)?.remote(remote)?),
         }
     }
 }

@@ -81,7 +81,10 @@ impl Erase {
             }
         };
         let path = self.certificate.clone().unwrap_or_else(|| PathBuf::from(format!("{id}.json")));
-        let file = json!({ "certificate": sealed.body["certificate"], "proof": sealed.body["proof"] });
+        let mut file = json!({ "certificate": sealed.body["certificate"], "proof": sealed.body["proof"] });
+        if sealed.body["keys"].is_string() {
+            file["keys"] = sealed.body["keys"].clone();
+        }
         private::write_public(&path, format!("{file:#}\n").as_bytes())?;
         out.result(
             &format!(

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
-use keys::root::Custody;
+use keys::root::{Custody, Provider};
 use keys::secret::ExposeSecret;
 use serde_json::json;
 
@@ -23,7 +23,8 @@ Examples:
   oubliette init /srv/vault --shares 3-of-5 --shares-to /media/shares
   oubliette init /srv/vault --passphrase-file /run/secrets/vault --token-file one.token --second-token-file two.token
 
-Who holds the root key is the passphrase unless --shares or [custody] of a config.toml that lies in the folder already says otherwise.
+Who holds the root key is the passphrase unless --shares or [custody] of a config.toml that lies in the folder already says otherwise:
+provider = \"pkcs11\", \"aws-kms\" or \"transit\", see docs/OPERATIONS.md. With these the vault opens itself when it starts.
 The passphrase cannot be recovered: without it, or without DIR/keys, every record is lost.
 The tokens of two security officers are shown once, one for each of two people: what one proposes (`oubliette caller put`),
 the other confirms.";
@@ -58,6 +59,8 @@ impl Init {
         let holder: Arc<dyn Custody> = match self.holder()? {
             Holder::Passphrase => Arc::new(self.passphrase.fresh()?),
             Holder::Pkcs11 => token(&engine::custody_settings(self.folder.path())?, &self.passphrase)?,
+            Holder::AwsKms => engine::custody_settings(self.folder.path())?.remote(Provider::Kms)?,
+            Holder::Transit => engine::custody_settings(self.folder.path())?.remote(Provider::Transit)?,
             Holder::Shares => {
                 let (holder, dealt) = self.dealt.deal(id)?;
                 shares = dealt;
@@ -104,6 +107,8 @@ impl Init {
         Ok(match (self.dealt.shares, engine::custody_provider(self.folder.path())?) {
             (Some(_), _) | (None, CustodyProvider::Shares) => Holder::Shares,
             (None, CustodyProvider::Pkcs11) => Holder::Pkcs11,
+            (None, CustodyProvider::AwsKms) => Holder::AwsKms,
+            (None, CustodyProvider::Transit) => Holder::Transit,
             (None, CustodyProvider::Passphrase) => Holder::Passphrase,
         })
     }

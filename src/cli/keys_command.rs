@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Args, Subcommand};
-use keys::root::Custody;
+use keys::root::{Custody, Provider, Retired};
 use keys::secret::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 
@@ -13,16 +13,24 @@ use super::custody::{Dealt, Holder, OpenedBy, token};
 use super::engine;
 use super::failure::Failure;
 use super::folder::Folder;
+use super::jobs::{Jobs, OneJob, Rotate};
 use super::out::Out;
+use super::places::PlacesCommand;
 use super::secrets::{PassphraseFrom, TokenFrom};
 use super::target::{Target, success};
 
-const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   oubliette keys list --dir /srv/vault --token-file key_admin.token
-  oubliette keys rotate --dir /srv/vault --token-file key_admin.token
+  oubliette keys rotate --dir /srv/vault --token-file key_admin.token                     the epoch key, at once
+  oubliette keys rotate --kind tree --dir /srv/vault --token-file key_admin.token         in the background, with a bar
+  oubliette keys rotate --kind subject --subject sub_… --dir /srv/vault --token-file key_admin.token
+  oubliette keys jobs --dir /srv/vault --token-file key_admin.token
+  oubliette keys pause job_… --dir /srv/vault --token-file key_admin.token
   oubliette keys rotate-root --dir /srv/vault --token-file key_admin.token --new-passphrase-file next
   oubliette keys migrate /srv/vault --to shares --shares 3-of-5 --shares-to /media/shares     of a stopped vault
+  oubliette keys migrate /srv/vault --to aws-kms --passphrase-file now      to the key that [custody] of config.toml names; or transit
+  oubliette keys rotate-root --dir /srv/vault --token-file key_admin.token --by-itself      where KMS, transit or a token holds it
   oubliette keys migrate /srv/vault --to passphrase --share-file one --share-file two --share-file three";
 
 /// Needs the token of a key admin.
@@ -37,12 +45,22 @@ pub(super) struct Keys {
 enum Action {
     /// Ids, epochs, states and ages
     List(List),
-    /// Close the epoch and open a new one: whatever the old one's key opened is lost to leftovers
+    /// Turn keys over: the epoch's at once, others in the background while the vault serves
     Rotate(Rotate),
+    /// Rotations in the background, the newest first
+    Jobs(Jobs),
+    /// Let a rotation rest
+    Pause(OneJob),
+    /// Let a rotation that rests go on
+    Resume(OneJob),
+    /// End a rotation where it is: what was turned over stays so
+    Cancel(OneJob),
     /// Make a fresh root key, held as the old one was, while the vault runs
     RotateRoot(RotateRoot),
     /// Hand the root key of a stopped vault to another holder, or deal new shares
     Migrate(Migrate),
+    /// The places that the keyring is kept in: list, add, remove, repair
+    Places(PlacesCommand),
 }
 
 #[derive(Debug, Args)]
@@ -57,8 +75,8 @@ struct RotateRoot {
     /// Read the passphrase from now on from the first line of this file (mode 0600); the same unless told
     #[arg(long, value_name = "FILE")]
     new_passphrase_file: Option<PathBuf>,
-    /// The root key is in a token whose PIN the vault has: nothing is asked for
-    #[arg(long, conflicts_with_all = ["passphrase_file", "passphrase_fd", "new_passphrase_file"])]
+    /// The root key is held by KMS, by transit, or by a token whose PIN the vault has: nothing is asked for
+    #[arg(long, visible_alias = "by-itself", conflicts_with_all = ["passphrase_file", "passphrase_fd", "new_passphrase_file"])]
     by_pin_file: bool,
 }
 
@@ -93,22 +111,18 @@ struct List {
     token: TokenFrom,
 }
 
-#[derive(Debug, Args)]
-#[command(after_help = EXAMPLES)]
-struct Rotate {
-    #[command(flatten)]
-    target: Target,
-    #[command(flatten)]
-    token: TokenFrom,
-}
-
 impl Keys {
     pub(super) fn run(self, out: Out) -> Result<(), Failure> {
         match self.action {
             Action::List(list) => list.run(out),
             Action::Rotate(rotate) => rotate.run(out),
+            Action::Jobs(jobs) => jobs.run(out),
+            Action::Pause(job) => job.run(out, "pause"),
+            Action::Resume(job) => job.run(out, "resume"),
+            Action::Cancel(job) => job.run(out, "cancel"),
             Action::RotateRoot(rotate) => rotate.run(out),
             Action::Migrate(migrate) => migrate.run(out),
+            Action::Places(places) => places.run(out),
         }
     }
 }
@@ -132,19 +146,6 @@ impl List {
     }
 }
 
-impl Rotate {
-    fn run(self, out: Out) -> Result<(), Failure> {
-        let client = self.target.client(Some(self.token.needed()?))?;
-        let body = json!({ "operation": "rotate-epoch" });
-        let reply = success(client.post("/v1/keys/operations", &body).send(), "rotate the epoch key")?;
-        out.result(
-            &format!("The vault is in epoch {}; the key of the one before is destroyed.", reply.body["epoch"]),
-            &reply.body,
-        );
-        Ok(())
-    }
-}
-
 impl RotateRoot {
     fn run(self, out: Out) -> Result<(), Failure> {
         let client = self.target.client(Some(self.token.needed()?))?;
@@ -156,8 +157,25 @@ impl RotateRoot {
             body["new_passphrase"] = fresh(file)?.expose_secret().into();
         }
         let reply = success(client.post("/v1/keys/operations", &body).send(), "rotate the root key")?;
-        out.result("The vault has a fresh root key; what held the old one opens nothing any more.", &reply.body);
+        let left = kept(reply.text("provider"), reply.text("old_key"));
+        out.result(&format!("The vault has a fresh root key; what held the old one opens nothing any more.{left}"), &reply.body);
         Ok(())
+    }
+}
+
+/// What is left at the provider of the key before, where something is.
+fn kept(provider: &str, old_key: &str) -> &'static str {
+    match (provider, old_key == Retired::Kept.word()) {
+        ("aws-kms", true) => {
+            "\nThe key at KMS is where it was, and opens old copies of keys/root and keys/keyring. When nothing needs it any more, delete it \
+             there: KMS waits 7 to 30 days, in which it opens nothing and its deletion can be cancelled."
+        }
+        ("transit", true) => {
+            "\nThe version of the transit key is where it was, and opens old copies of keys/root and keys/keyring. With custody.transit_trim \
+             the vault destroys old versions itself; else raise min_decryption_version and trim there."
+        }
+        (_, true) => "\nThe old key could not be destroyed at its holder; the vault's log says why.",
+        (_, false) => "",
     }
 }
 
@@ -181,6 +199,8 @@ impl Migrate {
                 let pin = PassphraseFrom { passphrase_file: self.new_pin_file.clone(), passphrase_fd: None };
                 token(&engine::custody_settings(dir)?, &pin)?
             }
+            Holder::AwsKms => engine::custody_settings(dir)?.remote(Provider::Kms)?,
+            Holder::Transit => engine::custody_settings(dir)?.remote(Provider::Transit)?,
             Holder::Shares => {
                 if self.dealt.shares_to.is_none() {
                     // Were they only printed at the end, a process that ends before would leave a vault that nobody can open.
@@ -193,19 +213,20 @@ impl Migrate {
             }
         };
         let (from, to) = (old.provider().word(), new.provider().word());
-        engine::change_root(dir, old, new)?;
+        let retired = engine::change_root(dir, old, new)?;
+        let left = kept(from, retired.word());
         out.result(
-            &format!("The root key is fresh and held by: {to}. What held it before ({from}) opens nothing any more."),
-            &json!({ "from": from, "to": to, "share_files": files }),
+            &format!("The root key is fresh and held by: {to}. What held it before ({from}) opens nothing any more.{left}"),
+            &json!({ "from": from, "to": to, "share_files": files, "old_key": retired.word() }),
         );
         Ok(())
     }
 }
 
 /// A table of whatever members the rows have: first what every key has, then the rest.
-fn table(rows: &[Value]) -> String {
+pub(super) fn table(rows: &[Value]) -> String {
     if rows.is_empty() {
-        return "no keys".into();
+        return "none".into();
     }
     let mut columns = vec!["id", "kind", "state"];
     let others: BTreeSet<&str> =
@@ -235,6 +256,6 @@ mod tests {
             assert!(text.contains(word), "{text}");
         }
         assert!(text.find("state") < text.find("age_seconds"), "{text}");
-        assert_eq!(table(&[]), "no keys");
+        assert_eq!(table(&[]), "none");
     }
 }

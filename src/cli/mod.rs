@@ -26,7 +26,9 @@ mod engine;
 mod erase;
 mod folder;
 mod init;
+mod jobs;
 mod keys_command;
+mod places;
 mod policy;
 mod promises;
 mod seal;
@@ -34,6 +36,7 @@ mod serve;
 pub(crate) mod target;
 mod token;
 mod unseal;
+mod watching;
 
 /// A personal-data vault that can forget, and prove it.
 #[derive(Debug, Parser)]

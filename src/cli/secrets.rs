@@ -47,7 +47,7 @@ impl PassphraseFrom {
             None => {
                 let first = prompt("New passphrase: ")?;
                 let again = prompt("The same again: ")?;
-                if first.expose_secret() != again.expose_secret() {
+                if !keys::digest::same(first.expose_secret().as_bytes(), again.expose_secret().as_bytes()) {
                     return Err(Failure::new("the two passphrases differ").remedy("try again; nothing was made"));
                 }
                 first

@@ -20,8 +20,8 @@ Examples:
 
 SIGTERM and SIGINT stop it: calls under way are finished, the trail is synced and closed.";
 
-/// Runs until SIGTERM or SIGINT. Without a passphrase or enough shares it starts sealed, unless its
-/// root key is in a token whose PIN is in the configured file.
+/// Runs until SIGTERM or SIGINT. Without a passphrase or enough shares it starts sealed, unless its root key is with KMS or transit, or
+/// in a token whose PIN is in the configured file.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Serve {
@@ -49,7 +49,8 @@ impl Serve {
             if opened { String::new() } else { format!("\nOpen it with:\n  oubliette unseal --dir {}", self.dir.display()) };
         out.result(
             &format!("The vault listens on {url}, {state}.\nCertificate (SHA-256): {}{next}", running.fingerprint()),
-            &json!({ "url": url, "state": state, "fingerprint": running.fingerprint() }),
+            &json!({ "url": url, "state": state, "fingerprint": running.fingerprint(),
+                "metrics": running.metrics().map(|address| format!("http://{address}/metrics")), "hardening": running.hardened() }),
         );
         running.until_signal()?;
         out.note("The vault has stopped; everything acknowledged is on disk.");

@@ -88,8 +88,14 @@ pub(crate) fn refused(reply: &Reply, what: &str) -> Failure {
             let reason = reply.text("reason");
             Failure::new(format!("{sentence} ({reason})")).remedy(match code {
                 "share-refused" => "give the shares of the last deal, each once; the vault stays as it is",
+                "other-custody" if ["aws-kms", "transit"].contains(&reason) => {
+                    "the provider opens it when the vault starts, and nobody over the network: restart `oubliette serve`"
+                }
                 "other-custody" => "keys/root says who holds the root key: give what that takes, or use `oubliette keys migrate`",
-                _ => "mend the way to the token: see [custody] in config.toml, and `oubliette doctor`",
+                _ if reason.starts_with("place ") => {
+                    "bring the place back: its disk, its folder, its token; `oubliette keys places list` shows all. Nothing was erased meanwhile"
+                }
+                _ => "mend the way to whoever holds the root key: see [custody] in config.toml, and `oubliette doctor`",
             })
         }
         "wrong-passphrase" => Failure::new(sentence).remedy("try again; the vault stays sealed"),

@@ -1,9 +1,10 @@
 //! Cases: what a disclosure without an agreement, or the use of a child's data for its protection, is decided on by two people.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Why there is a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaseKind {
     /// An authority asks by law or legal process (p38).
@@ -29,7 +30,7 @@ impl CaseKind {
 }
 
 /// What a reasonable need is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Ground {
     /// A contract with the person cannot be performed otherwise.

@@ -185,7 +185,7 @@ codes! {
     OtherCustody = "other-custody",
         "The root key is held in another way than this.";
     CustodyUnavailable = "custody-unavailable",
-        "What holds the root key cannot be reached, or has no key for it.";
+        "What holds the root key or a place of the keyring cannot be reached, or has no key for it.";
     AuditUnavailable = "audit-unavailable",
         "The trail cannot be written, so nothing is released.";
     StoreUnavailable = "store-unavailable",

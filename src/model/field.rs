@@ -1,9 +1,10 @@
 //! The fields that a record can have, as plain words: what one is, how sensitive, and how it is shown masked.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What a field's value looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A short text.
@@ -27,7 +28,7 @@ pub enum Kind {
 }
 
 /// How much harm a leak of it does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sensitivity {
     /// Ordinary personal data.
@@ -38,7 +39,7 @@ pub enum Sensitivity {
 }
 
 /// Whether it tells who somebody is (p06).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Identifiability {
     /// Not even in combination.
@@ -50,7 +51,7 @@ pub enum Identifiability {
 }
 
 /// The kinds of alias that a subject can be found by, with the numbers of their index keys.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AliasKind {
     /// `email`
@@ -89,7 +90,7 @@ impl AliasKind {
 }
 
 /// What is shown of a value where clear text is not permitted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mask {
     /// All of it.

@@ -91,6 +91,20 @@ macro_rules! ids {
             }
         }
 
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let pattern = concat!("^", $prefix, "[0-7][0-9a-hjkmnp-tv-z]{25}$");
+                let example = concat!($prefix, "4h7k2m9p3q8r5s1t6v0w7x2y4z");
+                schemars::json_schema!({
+                    "type": "string", "pattern": pattern, "description": concat!("An id: ", $prefix, " and 26 characters, random, never derived from data."),
+                    "examples": [example],
+                })
+            }
+        }
+
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 let text = std::borrow::Cow::<'de, str>::deserialize(d)?;
@@ -127,6 +141,8 @@ ids! {
     IncidentId = "inc_";
     /// One message on its way out.
     DeliveryId = "dlv_";
+    /// One rotation of keys.
+    KeyJobId = "job_";
     /// Who asks: an application, a partner, an officer.
     CallerId = "clr_";
     /// One bearer token of a caller (not its secret).

@@ -9,6 +9,7 @@ mod named;
 pub mod promises;
 pub mod purpose;
 pub mod rules;
+pub mod schema;
 pub mod standing;
 pub mod states;
 pub mod time;

@@ -3,30 +3,34 @@
 use std::collections::BTreeMap;
 
 use jiff::{Timestamp, civil::Date};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::caller::{CallerKind, Role};
 use super::case::CaseKind;
 use super::ids::{
-    CallerId, CaseId, ConsentId, DecisionId, DeliveryId, DisclosureId, ErasureId, NoticeId, ProposalId, PseudonymId, RecordId,
-    RequestId, RestrictionId, SubjectId, TenantId, TokenId,
+    CallerId, CaseId, ConsentId, DecisionId, DeliveryId, DisclosureId, ErasureId, KeyJobId, NoticeId, ProposalId, PseudonymId,
+    RecordId, RequestId, RestrictionId, SubjectId, TenantId, TokenId,
 };
 use super::named;
 use super::standing::{ConsentState, RestrictionKind};
+use crate::model::schema::{Day, Time};
 
+mod answers;
 mod bundles;
 mod cases;
 mod incidents;
 mod requests;
 
+pub use answers::*;
 pub use bundles::*;
 pub use cases::*;
 pub use incidents::*;
 pub use requests::*;
 
 /// `POST /subjects`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSubject {
     /// Subject class of the catalogue, such as `consumer`.
@@ -38,12 +42,14 @@ pub struct CreateSubject {
     pub region: Option<String>,
     /// Birth date; needed for a child's protection.
     #[serde(default)]
+    #[schemars(with = "Option<Day>")]
     pub birth_date: Option<Date>,
     /// `child` or `adult` where the birth date is not held.
     #[serde(default)]
     pub age_band: Option<AgeBand>,
     /// What the subject can be found by, at most 16.
     #[serde(default, deserialize_with = "named::each")]
+    #[schemars(length(max = 16))]
     pub aliases: Vec<Alias>,
     /// The guardian of a minor; not kept of anybody else.
     #[serde(default)]
@@ -57,12 +63,13 @@ pub struct CreateSubject {
 }
 
 /// A guardian's consent for a ward, with how it was verified.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GuardianWord {
     /// One of the policy's methods, such as `signed-form`.
     pub method: String,
     /// When it was given.
+    #[schemars(with = "Time")]
     pub at: Timestamp,
     /// Purposes that the guardian explicitly agreed to, beside the account itself.
     #[serde(default)]
@@ -70,7 +77,7 @@ pub struct GuardianWord {
 }
 
 /// `PUT /subjects/{s}/guardian`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
 pub enum PutGuardian {
     /// The guardian agrees.
@@ -80,6 +87,7 @@ pub enum PutGuardian {
         /// One of the policy's methods.
         method: String,
         /// When.
+        #[schemars(with = "Time")]
         at: Timestamp,
         /// Purposes beside the account itself.
         #[serde(default)]
@@ -90,7 +98,7 @@ pub enum PutGuardian {
 }
 
 /// An age band, where no birth date is held.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum AgeBand {
     /// Below the jurisdiction's age.
@@ -100,7 +108,7 @@ pub enum AgeBand {
 }
 
 /// What a subject can be found by.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alias {
     /// `email`, `phone`, `external_id` or `handle`.
@@ -110,7 +118,7 @@ pub struct Alias {
 }
 
 /// A notice shown before collection.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Notice {
     /// The policy version, or `current`.
@@ -120,11 +128,12 @@ pub struct Notice {
     /// Where it was shown, such as `web`.
     pub channel: String,
     /// When.
+    #[schemars(with = "Time")]
     pub shown_at: Timestamp,
 }
 
 /// `POST /subjects/{s}/records`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteRecord {
     /// Kind of record, such as `contact`; free within a safe pattern.
@@ -137,19 +146,21 @@ pub struct WriteRecord {
     pub source: Option<Source>,
     /// When it was collected. Default: now.
     #[serde(default)]
+    #[schemars(with = "Option<Time>")]
     pub collected_at: Option<Timestamp>,
     /// Whether it goes with the session, a day after its collection at the latest. Default: it stays.
     #[serde(default)]
     pub lifetime: Lifetime,
     /// Fields that were verified, and when: from then on they are corrected with evidence only.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Time>")]
     pub verified_at: BTreeMap<String, Timestamp>,
     /// Field name → JSON value, in the catalogue's type.
     pub fields: Fields,
 }
 
 /// How long a device identifier lives (p30).
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Lifetime {
     /// Until the session ends.
@@ -160,7 +171,7 @@ pub enum Lifetime {
 }
 
 /// Provenance of a record (p07).
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     /// `data-subject`, `interaction`, `third-party` or `public`.
@@ -200,8 +211,22 @@ impl<'de> Deserialize<'de> for Fields {
     }
 }
 
+impl JsonSchema for Fields {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Fields".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "Name of a field of the catalogue \u{2192} its JSON value, in the catalogue's type.",
+            "type": "object", "maxProperties": 128, "propertyNames": {"pattern": "^[a-z0-9_-]{1,64}$"},
+            "examples": [{"name": "Ada", "email": "ada@example.org"}],
+        })
+    }
+}
+
 /// `PATCH /subjects/{s}/records/{r}`: RFC 7396 over the record's fields; `null` removes a field.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RectifyRecord {
     /// Field name → new JSON value, or null.
@@ -211,6 +236,7 @@ pub struct RectifyRecord {
     pub evidence: Option<Evidence>,
     /// Fields that were verified, and when.
     #[serde(default)]
+    #[schemars(with = "BTreeMap<String, Time>")]
     pub verified_at: BTreeMap<String, Timestamp>,
     /// The person's request that this fulfils.
     #[serde(default)]
@@ -218,7 +244,7 @@ pub struct RectifyRecord {
 }
 
 /// What shows something, kept elsewhere: its kind and its digest.
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
     /// A word, such as `passport`.
@@ -228,7 +254,7 @@ pub struct Evidence {
 }
 
 /// `POST /subjects/{s}/restrictions`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RestrictSubject {
     /// `art18`, `objection`, `dispute` or `legal-hold`.
@@ -247,6 +273,7 @@ pub struct RestrictSubject {
     pub case: Option<String>,
     /// When it is to be looked at again; a legal hold needs it.
     #[serde(default)]
+    #[schemars(with = "Option<Time>")]
     pub review_at: Option<Timestamp>,
     /// Why, a word.
     #[serde(default)]
@@ -254,7 +281,7 @@ pub struct RestrictSubject {
 }
 
 /// `POST /subjects/{s}/restrictions/{x}/exceptions`: compelling grounds (GDPR Art. 21(1)) or an exception of Art. 18(2).
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExceptPurposes {
     /// Purposes that go on all the same.
@@ -264,7 +291,7 @@ pub struct ExceptPurposes {
 }
 
 /// `DELETE /subjects/{s}/restrictions/{x}`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LiftRestriction {
     /// Why, a word.
@@ -272,7 +299,7 @@ pub struct LiftRestriction {
 }
 
 /// One restriction, as it is answered.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RestrictionView {
     /// Id.
     pub id: RestrictionId,
@@ -288,16 +315,18 @@ pub struct RestrictionView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub case: Option<String>,
     /// When it began.
+    #[schemars(with = "Time")]
     pub at: Timestamp,
     /// When it is to be looked at again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub review_at: Option<Timestamp>,
     /// In force; a legal hold waits for its second officer.
     pub active: bool,
 }
 
 /// One item of `POST /records:batch`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BatchRecord {
     /// Whose record.
@@ -308,7 +337,7 @@ pub struct BatchRecord {
 }
 
 /// `POST /subject-lookups`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LookupSubject {
     /// Alias type.
@@ -321,7 +350,7 @@ pub struct LookupSubject {
 }
 
 /// `POST /subjects/{s}/consents`: one event; giving and taking back are the same call.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordConsent {
     /// The purpose that it is about.
@@ -332,6 +361,7 @@ pub struct RecordConsent {
     pub kind: String,
     /// When a given consent ends by itself.
     #[serde(default)]
+    #[schemars(with = "Option<Time>")]
     pub until: Option<Timestamp>,
     /// The notice that was shown with it; a given consent needs one, here or recorded before.
     #[serde(default, deserialize_with = "named::option")]
@@ -341,11 +371,12 @@ pub struct RecordConsent {
     pub evidence: Option<String>,
     /// Until when the person lets the purpose's group be kept beyond its retention period.
     #[serde(default)]
+    #[schemars(with = "Option<Time>")]
     pub extend_retention_until: Option<Timestamp>,
 }
 
 /// What a person can say to a purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ConsentWord {
     /// Yes.
@@ -357,7 +388,7 @@ pub enum ConsentWord {
 }
 
 /// One consent event, as recordConsent and listConsents answer it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct ConsentView {
     /// Id.
     pub id: ConsentId,
@@ -368,9 +399,11 @@ pub struct ConsentView {
     /// What was said, or became of it.
     pub state: ConsentState,
     /// When.
+    #[schemars(with = "Time")]
     pub at: Timestamp,
     /// When a given consent ends by itself.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub until: Option<Timestamp>,
     /// The policy version that it is about.
     pub policy_version: String,
@@ -378,9 +411,11 @@ pub struct ConsentView {
     pub categories: Vec<String>,
     /// When the key of the purpose's group is destroyed, after a withdrawal.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub destroy_at: Option<Timestamp>,
     /// Until when the group is kept beyond its period.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub extend_retention_until: Option<Timestamp>,
     /// Who recorded it; absent for the vault itself.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -391,7 +426,7 @@ pub struct ConsentView {
 }
 
 /// `PUT /subjects/{s}/preferences/{p}`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SetPreference {
     /// On.
@@ -399,20 +434,22 @@ pub struct SetPreference {
 }
 
 /// `PUT /subjects/{s}/contracts/{ref}`.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutContract {
     /// `active` or `closed`.
     pub state: ContractState,
     /// First day.
+    #[schemars(with = "Day")]
     pub from: Date,
     /// Last day; null while open-ended.
     #[serde(default)]
+    #[schemars(with = "Option<Day>")]
     pub until: Option<Date>,
 }
 
 /// Whether a contract can carry a purpose.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ContractState {
     /// In force.
@@ -444,7 +481,7 @@ pub struct Page {
 }
 
 /// `POST /erasures`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenErasure {
     /// Whom.
@@ -465,7 +502,7 @@ pub struct OpenErasure {
 }
 
 /// How much of a subject an erasure takes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// Everything.
@@ -477,7 +514,7 @@ pub enum Scope {
 }
 
 /// Why something is erased.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
     /// The person asked (GDPR Art. 17(1)).
@@ -495,7 +532,7 @@ pub enum Cause {
 }
 
 /// `POST /erasures/{e}/approvals`; an empty object, or no body, approves.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApproveErasure {
     /// What the second person says.
@@ -504,7 +541,7 @@ pub struct ApproveErasure {
 }
 
 /// What becomes of an erasure that waits for its second person.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErasureDecision {
     /// It is carried out.
@@ -517,7 +554,7 @@ pub enum ErasureDecision {
 }
 
 /// States of an erasure, in their order (docs/ERASURE.md).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErasureState {
     /// Opened.
@@ -541,7 +578,7 @@ pub enum ErasureState {
 }
 
 /// `POST /keys/operations`. Its variants have braces because serde takes any member beside the tag of one without.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(tag = "operation", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum OperateKeys {
     /// A new epoch: old ones die.
@@ -563,6 +600,36 @@ pub enum OperateKeys {
         #[serde(default)]
         new_passphrase: Option<Passphrase>,
     },
+    /// New keys for every place of the key trees, in the background.
+    RotateTree {},
+    /// New keys for one person's records, in the background.
+    RotateSubject {
+        /// Who.
+        subject: SubjectId,
+    },
+    /// New keys for everybody's records, in the background.
+    RotateSubjects {},
+    /// New keys under which people are found, in the background.
+    RotateIndex {},
+    /// New keys for the vault's own rows, its statistics and its tokens, in the background.
+    RotateTenant {},
+    /// A new key that signs for the trail, countersigned by the one before.
+    RotateSigning {},
+    /// A rotation rests until it is resumed.
+    PauseJob {
+        /// Which.
+        job: KeyJobId,
+    },
+    /// A rotation that rests goes on where it was.
+    ResumeJob {
+        /// Which.
+        job: KeyJobId,
+    },
+    /// A rotation ends where it is, if what it has done so far can stand alone.
+    CancelJob {
+        /// Which.
+        job: KeyJobId,
+    },
     /// Opens the vault again: one of the two.
     Unseal {
         /// The passphrase that holds the root key, or the PIN of the token that does.
@@ -583,8 +650,22 @@ impl<'de> Deserialize<'de> for Passphrase {
     }
 }
 
+impl JsonSchema for Passphrase {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Passphrase".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "writeOnly": true})
+    }
+}
+
 /// `POST /policy-versions`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum PublishPolicy {
     /// Makes a proposal of what is drafted.
@@ -614,7 +695,7 @@ pub struct PolicyAsked {
 }
 
 /// `PUT /callers/{c}`; `{c}` is an id, or `new`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutCaller {
     /// Display name.
@@ -634,6 +715,7 @@ pub struct PutCaller {
     pub revoke_tokens: bool,
     /// When a person was last trained (enforced with the training guard).
     #[serde(default)]
+    #[schemars(with = "Option<Day>")]
     pub trained_at: Option<Date>,
     /// Region that it works in; default where the data lies.
     #[serde(default)]
@@ -663,7 +745,7 @@ impl PutCaller {
 }
 
 /// Whether a caller's tokens work.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CallerState {
     /// They do.
@@ -677,7 +759,7 @@ pub enum CallerState {
 }
 
 /// `POST /callers/{c}/tokens`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IssueToken {
     /// Purposes, a part of the caller's; default all of them.
@@ -698,7 +780,7 @@ pub struct IssueToken {
 }
 
 /// One authorization detail (RFC 9396 §2) of the type `oubliette`. A member that is not there narrows nothing.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorizationDetail {
     /// `oubliette`.
@@ -741,8 +823,21 @@ impl<'de> Deserialize<'de> for Whom {
     }
 }
 
+impl JsonSchema for Whom {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Whom".into()
+    }
+
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A subject: an id, or `me` for the bearer of a person's own token.",
+            "anyOf": [generator.subschema_for::<SubjectId>(), {"const": "me"}],
+        })
+    }
+}
+
 /// `POST /disclosures`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Disclose {
     /// Whose data.
@@ -761,7 +856,7 @@ pub struct Disclose {
 }
 
 /// What a disclosure is made on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DisclosureKind {
     /// The recipient's agreement.
@@ -788,7 +883,7 @@ impl DisclosureKind {
 }
 
 /// `POST /notices`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SendNotice {
     /// To whom.
@@ -804,6 +899,7 @@ pub struct SendNotice {
     pub channel: String,
     /// When, if it was shown.
     #[serde(default)]
+    #[schemars(with = "Option<Time>")]
     pub shown_at: Option<Timestamp>,
     /// Which text is to be sent.
     #[serde(default)]
@@ -818,7 +914,7 @@ fn current() -> String {
 }
 
 /// What a notice is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum NoticeKind {
     /// It was shown to the person before collection.
@@ -844,7 +940,7 @@ impl NoticeKind {
 }
 
 /// `POST /decisions`, AuthZEN-shaped: may this caller do that, and which guard says so?
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainDecision {
     /// Who; default the asking caller.
@@ -862,7 +958,7 @@ pub struct ExplainDecision {
 }
 
 /// A typed id.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthzenEntity {
     /// `caller` or `subject`.
@@ -872,7 +968,7 @@ pub struct AuthzenEntity {
 }
 
 /// The operation.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthzenAction {
     /// An operation id.
@@ -880,7 +976,7 @@ pub struct AuthzenAction {
 }
 
 /// What the decision depends on beside the two ids.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthzenContext {
     /// Purpose.
@@ -895,7 +991,7 @@ pub struct AuthzenContext {
 }
 
 /// Answer of createSubject and getSubject: nothing personal in it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct SubjectView {
     /// Id.
     pub id: SubjectId,
@@ -910,6 +1006,7 @@ pub struct SubjectView {
     /// Purpose groups whose keys live.
     pub groups: Vec<String>,
     /// When it was created.
+    #[schemars(with = "Time")]
     pub created_at: Timestamp,
     /// Notices that were shown.
     pub notices: Vec<ShownView>,
@@ -923,16 +1020,17 @@ pub struct SubjectView {
 }
 
 /// A notice that was shown.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct ShownView {
     /// The policy version that was shown.
     pub policy_version: String,
     /// When.
+    #[schemars(with = "Time")]
     pub shown_at: Timestamp,
 }
 
 /// A guardian's word.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct GuardianView {
     /// The guardian's subject.
     pub id: SubjectId,
@@ -945,18 +1043,19 @@ pub struct GuardianView {
 }
 
 /// Something owed to the person.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct TaskView {
     /// `art14-notice`.
     pub kind: String,
     /// The party that it is about.
     pub party: String,
     /// Until when.
+    #[schemars(with = "Time")]
     pub due_at: Timestamp,
 }
 
 /// Answer of writeRecord and rectifyRecord.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RecordView {
     /// Id.
     pub id: RecordId,
@@ -974,7 +1073,7 @@ pub struct RecordView {
 }
 
 /// Answer of openErasure, approveErasure and getErasure.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct ErasureView {
     /// Id.
     pub id: ErasureId,
@@ -985,6 +1084,7 @@ pub struct ErasureView {
     /// Cause.
     pub cause: Cause,
     /// When it was opened.
+    #[schemars(with = "Time")]
     pub opened_at: Timestamp,
     /// Shown once, to the approver, for the person.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -995,13 +1095,17 @@ pub struct ErasureView {
     /// Its tlog proof.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,
+    /// How the vault's signing keys followed each other, where there was more than one: what leads from a key that somebody kept to the one
+    /// that signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keys: Option<String>,
     /// How far telling each recipient has come by now.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub recipients: Vec<RecipientView>,
 }
 
 /// A recipient that is told of an erasure.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RecipientView {
     /// Who.
     pub name: String,
@@ -1009,11 +1113,12 @@ pub struct RecipientView {
     pub state: &'static str,
     /// Since when.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub since: Option<Timestamp>,
 }
 
 /// Answer of putCaller.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct CallerView {
     /// Id.
     pub id: CallerId,
@@ -1033,7 +1138,7 @@ pub struct CallerView {
 }
 
 /// Rights that wait for a second security officer.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct CallerProposal {
     /// Roles.
     pub roles: Vec<Role>,
@@ -1044,13 +1149,14 @@ pub struct CallerProposal {
 }
 
 /// Answer of issueToken.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct TokenView {
     /// Id.
     pub id: TokenId,
     /// The bearer token; only in the first answer.
     pub token: String,
     /// When it ends.
+    #[schemars(with = "Time")]
     pub expires_at: Timestamp,
     /// The person whose own token it is.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -1060,7 +1166,7 @@ pub struct TokenView {
 }
 
 /// `POST /step-ups`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StepUp {
     /// The code of the moment, as the second factor shows it.
@@ -1076,8 +1182,22 @@ impl<'de> Deserialize<'de> for OneTimeCode {
     }
 }
 
+impl JsonSchema for OneTimeCode {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "OneTimeCode".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "writeOnly": true, "examples": ["123456"]})
+    }
+}
+
 /// Answer of the enrolment of a second factor; only in the first answer.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct FactorView<'a> {
     /// The shared secret, base32.
     pub secret: &'a str,
@@ -1086,7 +1206,7 @@ pub struct FactorView<'a> {
 }
 
 /// `POST /subjects/{s}/secrets/{field}/verifications`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifySecret {
     /// What the person typed.
@@ -1094,7 +1214,7 @@ pub struct VerifySecret {
 }
 
 /// `POST /queries`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct QueryRecords {
     /// Names of the fields that each row shall have.
@@ -1107,6 +1227,7 @@ pub struct QueryRecords {
     pub years: Vec<String>,
     /// Rows of one answer: 1 to 500; 500 unless told.
     #[serde(default)]
+    #[schemars(range(min = 1, max = 500))]
     pub limit: Option<usize>,
     /// What `next_cursor` said.
     #[serde(default)]
@@ -1114,7 +1235,7 @@ pub struct QueryRecords {
 }
 
 /// One condition.
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Filter {
     /// The field.
@@ -1126,7 +1247,7 @@ pub struct Filter {
 }
 
 /// The ways of comparing; there are no others.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum FilterOp {
     /// The same text.
@@ -1138,12 +1259,13 @@ pub enum FilterOp {
 }
 
 /// `POST /stats`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RecordStats {
     /// A declared measure.
     pub measure: String,
     /// When it was counted; only the day is kept.
+    #[schemars(with = "Time")]
     pub at: Timestamp,
     /// Declared dimension → declared value.
     #[serde(default)]
@@ -1168,7 +1290,7 @@ pub struct ReadStats {
 }
 
 /// Answer of disclose.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct DisclosedView<'a> {
     /// Its place in the ledger.
     pub id: DisclosureId,
@@ -1186,7 +1308,7 @@ pub struct DisclosedView<'a> {
 }
 
 /// One line of the ledger.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct DisclosureView {
     /// Id.
     pub id: DisclosureId,
@@ -1212,13 +1334,14 @@ pub struct DisclosureView {
     /// Where the partner received it.
     pub region: String,
     /// When.
+    #[schemars(with = "Time")]
     pub at: Timestamp,
     /// The decision that released it.
     pub decision: DecisionId,
 }
 
 /// What a past recipient is to hear of.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct UpdateEvent {
     /// The same whenever it is told again.
     pub id: DeliveryId,
@@ -1233,11 +1356,12 @@ pub struct UpdateEvent {
     /// The fields that it is about.
     pub fields: Vec<String>,
     /// When.
+    #[schemars(with = "Time")]
     pub at: Timestamp,
 }
 
 /// The same, signed by the vault.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct UpdateView {
     /// What it says.
     pub event: UpdateEvent,
@@ -1246,7 +1370,7 @@ pub struct UpdateView {
 }
 
 /// `POST /subjects/{subject}/notices/{notice}/bounces`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BouncedNotice {
     /// The mail server's status (RFC 3463), such as `5.1.1`.
@@ -1255,7 +1379,7 @@ pub struct BouncedNotice {
 }
 
 /// A letter, and what became of it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct NoticeView {
     /// Id.
     pub id: NoticeId,
@@ -1273,13 +1397,15 @@ pub struct NoticeView {
     /// The language that it was asked for in; empty is the fallback.
     pub language: String,
     /// When it was queued.
+    #[schemars(with = "Time")]
     pub queued_at: Timestamp,
     /// When it came to its state.
+    #[schemars(with = "Time")]
     pub state_at: Timestamp,
 }
 
 /// What a past recipient of somebody who was erased is to hear.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct PurgedView {
     /// `erasure`.
     pub r#type: &'static str,
@@ -1288,11 +1414,12 @@ pub struct PurgedView {
     /// A security event token (RFC 8417), signed by the vault.
     pub token: String,
     /// When.
+    #[schemars(with = "Time")]
     pub at: Timestamp,
 }
 
 /// A message to a partner that should have been acknowledged by now.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct OverdueView {
     /// Id: the `jti` or `id` that the partner was told.
     pub id: DeliveryId,
@@ -1305,13 +1432,15 @@ pub struct OverdueView {
     /// How often it was tried in vain.
     pub tries: u32,
     /// When it was made.
+    #[schemars(with = "Time")]
     pub made_at: Timestamp,
     /// By when it was to be acknowledged.
+    #[schemars(with = "Option<Time>")]
     pub due_at: Option<Timestamp>,
 }
 
 /// Answer of sendNotice.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct SentNotice {
     /// Id.
     pub id: NoticeId,
@@ -1322,5 +1451,6 @@ pub struct SentNotice {
     /// The policy version.
     pub policy_version: String,
     /// When it was shown or queued.
+    #[schemars(with = "Time")]
     pub at: Timestamp,
 }

@@ -21,6 +21,7 @@ mod g13_minimisation;
 mod g14_trail;
 mod g15_key;
 mod guard;
+mod refusals;
 pub mod roles;
 mod shape;
 
@@ -30,6 +31,8 @@ pub use decision::{
     Allowed, Ask, CaseFacts, Denied, Facts, Finding, RecordFacts, Second, SubjectFacts, SubjectState, decide, explain,
 };
 pub use guard::{By, Rule};
+pub use refusals::refusals;
+pub use shape::takes_purpose;
 
 use guard::Guard;
 

@@ -3,7 +3,7 @@
 use crate::model::caller::Operation;
 
 /// Whether it is marked P: it names a purpose, and the purpose guards judge it.
-pub(super) const fn takes_purpose(operation: Operation) -> bool {
+pub const fn takes_purpose(operation: Operation) -> bool {
     use Operation::*;
     matches!(
         operation,

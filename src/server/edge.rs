@@ -12,8 +12,8 @@ use axum::body::{Body, HttpBody};
 use axum::extract::{FromRequestParts, RawPathParams, Request};
 use axum::response::Response;
 use http::header::{
-    AUTHORIZATION, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION,
-    STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, LOCATION,
+    REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -26,12 +26,13 @@ use super::asked::{self, Asked};
 use super::handlers::config::{show_to_all, wants_linked};
 use super::handlers::requests::part_of;
 use super::listen::Peer;
+use super::metrics::Metrics;
 use super::pages::{HTML, NOTHING_ELSE};
 use super::problem::{self, VAULT_DECISION};
 use super::query::Query;
 use super::rates::Rates;
 use super::routes::Route;
-use super::{accept, body, correlation};
+use super::{accept, body, correlation, head};
 use crate::auth::is_token;
 use crate::auth::oidc::Issuer;
 use crate::config::LimitsSection;
@@ -45,9 +46,16 @@ use crate::vault::call::{Answer, NextPiece, Pieces, Refused};
 const VAULT_CLAIM: HeaderName = HeaderName::from_static("vault-claim");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const LINKED: HeaderValue = HeaderValue::from_static("application/ld+json");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
-const ONE_YEAR_OF_HTTPS: HeaderValue = HeaderValue::from_static("max-age=31536000");
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
+
+/// What every answer tells whoever shows or keeps it: nothing is kept, guessed at, sent on, or used by another site.
+static ON_EVERY_ANSWER: [(HeaderName, HeaderValue); 5] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (STRICT_TRANSPORT_SECURITY, HeaderValue::from_static("max-age=31536000; includeSubDomains")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
 
 /// The edge: the vault, and what keeps peers within bounds.
 pub(super) struct Edge {
@@ -57,6 +65,8 @@ pub(super) struct Edge {
     pub(super) limits: LimitsSection,
     pub(super) rates: Rates,
     pub(super) clock: Clock,
+    /// What is counted about requests.
+    pub(super) metrics: Metrics,
     pub(super) security_contact: Option<String>,
     pub(super) security_policy: Option<String>,
     /// Whether every request gets a line.
@@ -70,8 +80,11 @@ pub(super) async fn respond(edge: Arc<Edge>, mut router: Router, request: Reques
     let started = Instant::now();
     let mut request = request;
     let correlation = correlation::Correlation::of(request.headers());
+    let is_last = head::is_last(request.headers());
     request.extensions_mut().insert(peer);
-    let mut response = if is_oversized(&request, &edge.limits) {
+    let mut response = if let Some(code) = head::refusal(request.method()) {
+        problem::refuse(&code.into(), Noted::default())
+    } else if is_oversized(&request, &edge.limits) {
         problem::refuse(&Code::HeadersTooLarge.into(), Noted::default())
     } else {
         let patience = Duration::from_secs(edge.limits.request_seconds);
@@ -82,12 +95,20 @@ pub(super) async fn respond(edge: Arc<Edge>, mut router: Router, request: Reques
         }
     };
     let headers = response.headers_mut();
-    headers.insert(CACHE_CONTROL, NO_STORE);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    headers.insert(STRICT_TRANSPORT_SECURITY, ONE_YEAR_OF_HTTPS);
+    headers.reserve(ON_EVERY_ANSWER.len() + 4);
+    for (name, value) in &ON_EVERY_ANSWER {
+        headers.insert(name, value.clone());
+    }
+    // A page that may show something has said what.
+    headers.entry(CONTENT_SECURITY_POLICY).or_insert(NOTHING_ELSE);
+    if is_last {
+        headers.insert(CONNECTION, CLOSE);
+    }
     correlation.write(headers);
     let noted = response.extensions().get::<Noted>().copied().unwrap_or_default();
-    telemetry::request(&noted, response.status().as_u16(), started.elapsed(), edge.log_requests);
+    let (status, took) = (response.status().as_u16(), started.elapsed());
+    edge.metrics.request(&noted, status, took);
+    telemetry::request(&noted, status, took, edge.log_requests);
     response
 }
 
@@ -180,7 +201,8 @@ impl Edge {
             _ => self.vault.authenticate(token)?,
         };
         let shown = parts.extensions.get::<Peer>().and_then(|peer| peer.certificate.as_deref());
-        if caller.certificate.is_some() && caller.certificate.as_deref() != shown {
+        let is_shown = |own: &String| shown.is_some_and(|shown| keys::digest::same(shown.as_bytes(), own.as_bytes()));
+        if caller.certificate.as_ref().is_some_and(|own| !is_shown(own)) {
             return Err(Code::Unauthenticated.into());
         }
         Ok(caller)
@@ -297,9 +319,6 @@ fn answered(answer: Answer, noted: Noted) -> Response {
     *response.status_mut() = status;
     let headers = response.headers_mut();
     if let Some(media) = media {
-        if media == HTML {
-            headers.insert(CONTENT_SECURITY_POLICY, NOTHING_ELSE);
-        }
         headers.insert(CONTENT_TYPE, media);
     }
     if let Some(value) = answer.decision.and_then(problem::decision) {

@@ -1,6 +1,6 @@
 //! The HTTPS edge: from bytes on a connection to one call on the vault, and back.
 //!
-//! `listen` and `tls` carry connections, `edge` carries requests, `routes` has every address, `handlers` make the one call
+//! `listen` and `tls` carry connections, `head` reads what stands before each body, `edge` carries requests, `routes` has every address, `handlers` make the one call
 //! that each operation is, and `problem` is the only place that knows status codes.
 
 use std::io;
@@ -22,8 +22,12 @@ mod asked;
 pub mod body;
 mod correlation;
 mod edge;
+mod guests;
 mod handlers;
+mod head;
 mod listen;
+mod metrics;
+pub mod openapi;
 mod pages;
 pub mod problem;
 mod query;
@@ -31,6 +35,7 @@ mod rates;
 pub mod routes;
 pub mod strict;
 pub mod tls;
+mod waiting;
 
 /// How often the rate limits forget who has been quiet.
 const PRUNE: Duration = Duration::from_secs(60);
@@ -43,6 +48,7 @@ pub async fn serve(vault: Vault, config: &Config, clock: Clock, shutdown: impl F
 /// A listener with its certificate, before it serves: its address and fingerprint can be told first.
 pub struct Bound {
     listener: TcpListener,
+    metrics: Option<TcpListener>,
     address: SocketAddr,
     certificates: Arc<tls::Certificates>,
     config: Config,
@@ -59,12 +65,21 @@ impl Bound {
             .map_err(io::Error::other)?;
         let listener = TcpListener::bind(config.server.listen).await?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, certificates: Arc::new(certificates), config: config.clone(), clock })
+        let metrics = match config.metrics.listen {
+            Some(address) => Some(TcpListener::bind(address).await?),
+            None => None,
+        };
+        Ok(Self { listener, metrics, address, certificates: Arc::new(certificates), config: config.clone(), clock })
     }
 
     /// Where it listens; the port is a real one even when 0 was configured.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where it says how it fares, if anywhere.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().and_then(|listener| listener.local_addr().ok())
     }
 
     /// SHA-256 of the certificate, for a person to compare.
@@ -77,9 +92,10 @@ impl Bound {
         let limits = self.config.limits.clone();
         let (writing, mut written) = mpsc::channel(1);
         let edge = Arc::new(edge::Edge {
-            vault,
             issuer: self.config.oidc.map(|oidc| Issuer::new(trust(oidc), self.clock.clone())),
             rates: rates::Rates::new(&limits),
+            metrics: metrics::Metrics::new(vault.timings()),
+            vault,
             limits: limits.clone(),
             clock: self.clock,
             security_contact: self.config.server.security_contact,
@@ -87,13 +103,20 @@ impl Bound {
             log_requests: self.config.log.requests,
             writing,
         });
+        let sealings = edge.vault.sealings();
         let router = routes::router(edge.clone());
+        let measuring = self.metrics.map(|listener| tokio::spawn(metrics::listen(listener, edge.clone())));
         let pruning = tokio::spawn(prune(Arc::downgrade(&edge)));
         let answer = move |request: hyper::Request<hyper::body::Incoming>, peer| {
             edge::respond(edge.clone(), router.clone(), request.map(axum::body::Body::new), peer)
         };
-        listen::run(self.listener, self.certificates, &limits, answer, shutdown).await;
+        listen::run(self.listener, self.certificates, &limits, answer, sealings, shutdown).await;
         pruning.abort();
+        if let Some(measuring) = measuring {
+            // It holds the edge, and with it a sender that the last wait below waits for.
+            measuring.abort();
+            let _ = measuring.await;
+        }
         // Writes whose peers have gone are still under way; the edge and its sender went with the last connection.
         if timeout(Duration::from_secs(limits.stop_seconds.max(1)), written.recv()).await.is_err() {
             tracing::warn!("a write was still under way when the server stopped");

@@ -10,21 +10,33 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::json;
 
 use super::edge::Edge;
-use super::problem;
+use super::{openapi, problem};
 use crate::model::code::Code;
 use crate::telemetry::Noted;
 use crate::tenant::document::Kind;
 
 pub(super) const HTML: HeaderValue = HeaderValue::from_static("text/html; charset=utf-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const OPEN_METRICS: HeaderValue = HeaderValue::from_static("application/openmetrics-text; version=1.0.0; charset=utf-8");
 const SCHEMA: HeaderValue = HeaderValue::from_static("application/schema+json");
-pub(super) const NOTHING_ELSE: HeaderValue = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+/// Nothing is loaded, run, sent or framed. What follows from `default-src` is named for readers that look for it.
+pub(super) const NOTHING_ELSE: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+const CSS: HeaderValue = HeaderValue::from_static("text/css; charset=utf-8");
+const STYLED: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
 /// Days that `security.txt` is good for (RFC 9116 wants less than a year).
 const DAYS: i64 = 180;
 
 /// `GET /healthz`: the process answers.
 pub(super) async fn healthz() -> Response {
+    healthy()
+}
+
+pub(super) fn healthy() -> Response {
     page("/healthz", JSON, json!({"status": "ok"}).to_string())
 }
 
@@ -53,11 +65,47 @@ pub(super) async fn problem(Path(text): Path<String>, headers: HeaderMap) -> Res
     }
 }
 
+/// `GET /metrics`, on the listener of its own: how the vault fares.
+pub(super) async fn metrics(State(edge): State<Arc<Edge>>) -> Response {
+    match edge.metrics.text(&edge.vault) {
+        Some(text) => page("/metrics", OPEN_METRICS, text),
+        None => problem::refuse(&Code::Internal.into(), Noted::default()),
+    }
+}
+
 /// The JSON Schemas (2020-12) of what is given to people, by name.
-const GIVEN: [(&str, &str); 2] = [
+pub(super) const GIVEN: [(&str, &str); 2] = [
     ("subject-bundle", include_str!("../../docs/schemas/subject-bundle.json")),
     ("consent-receipt", include_str!("../../docs/schemas/consent-receipt.json")),
 ];
+
+/// The kinds of configuration.
+pub(super) fn config_kinds() -> Vec<&'static str> {
+    Kind::ALL.iter().map(|kind| kind.text()).collect()
+}
+
+/// Everything that has a schema.
+pub(super) fn schema_names() -> Vec<&'static str> {
+    let kinds = Kind::ALL.iter().filter(|kind| kind.schema().is_some()).map(|kind| kind.text());
+    kinds.chain(GIVEN.iter().map(|(name, _)| *name)).collect()
+}
+
+/// `GET /openapi.json`: the API as it is.
+pub(super) async fn api() -> Response {
+    page("/openapi.json", JSON, openapi::document().to_string())
+}
+
+/// `GET /docs`: the same, to read.
+pub(super) async fn docs() -> Response {
+    let mut response = page("/docs", HTML, openapi::html().to_owned());
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, STYLED);
+    response
+}
+
+/// `GET /docs/style.css`: how it looks.
+pub(super) async fn style() -> Response {
+    page("/docs/style.css", CSS, openapi::STYLE.to_owned())
+}
 
 /// `GET /schemas/{kind}`: the JSON Schema of a kind of configuration, or of something that is given to people.
 pub(super) async fn schema(Path(kind): Path<String>) -> Response {
@@ -125,10 +173,9 @@ fn explained(route: &'static str, heading: &str, codes: &[Code], headers: &Heade
     page(route, HTML, html)
 }
 
-fn page(route: &'static str, media: HeaderValue, text: String) -> Response {
+pub(super) fn page(route: &'static str, media: HeaderValue, text: String) -> Response {
     let mut response = Response::new(Body::from(text));
     response.headers_mut().insert(CONTENT_TYPE, media);
-    response.headers_mut().insert(CONTENT_SECURITY_POLICY, NOTHING_ELSE);
     response.extensions_mut().insert(Noted { route: Some(route), ..Noted::default() });
     response
 }
@@ -154,11 +201,10 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_browser_gets_a_page_that_may_load_nothing() {
+    async fn a_browser_gets_a_page() {
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/html,*/*"))]);
         let response = problems(headers).await;
         assert_eq!(response.headers()[CONTENT_TYPE], HTML);
-        assert_eq!(response.headers()[CONTENT_SECURITY_POLICY], NOTHING_ELSE);
         assert!(text(response).await.contains("<a href=\"/problems/sealed\">sealed</a> (503)"));
     }
 

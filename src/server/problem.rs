@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::response::Response;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderName, HeaderValue, StatusCode};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::model::caller::Operation;
@@ -112,42 +113,60 @@ pub const fn status(code: Code) -> StatusCode {
 pub const fn carried_out(answer: &Answer) -> StatusCode {
     match answer {
         Answer { made: true, .. } => MADE,
-        Answer { location: Some(_), .. } => StatusCode::ACCEPTED,
-        Answer { body: Some(_), .. } => StatusCode::OK,
-        Answer { body: None, .. } => StatusCode::NO_CONTENT,
+        Answer { location: Some(_), .. } => LED_ELSEWHERE,
+        Answer { body: Some(_), .. } => ANSWERED,
+        Answer { body: None, .. } => DONE,
     }
 }
 
 /// The status of an item of a batch that was carried out: what an Idempotency-Key repeats was made before.
 pub const fn item(answer: &Answer) -> StatusCode {
-    if !answer.made && answer.location.is_some() { StatusCode::ACCEPTED } else { MADE }
+    if !answer.made && answer.location.is_some() { LED_ELSEWHERE } else { MADE }
 }
 
 /// The status of one made thing.
 pub const MADE: StatusCode = StatusCode::CREATED;
+/// The status of an answer.
+pub const ANSWERED: StatusCode = StatusCode::OK;
+/// The status of a call that led to something else than was asked for.
+pub const LED_ELSEWHERE: StatusCode = StatusCode::ACCEPTED;
+/// The status of what was done, with nothing to say about it.
+pub const DONE: StatusCode = StatusCode::NO_CONTENT;
+/// The status of a page that is not ready.
+pub const NOT_READY: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 /// The status of `/readyz`.
 pub const fn readiness(ready: bool) -> StatusCode {
-    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+    if ready { ANSWERED } else { NOT_READY }
 }
 
 /// A problem document. Its members come from fixed sets, ids and names; never from a value.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct Problem<'a> {
+    /// `urn:oubliette:problem:` and the code, which `/problems/{code}` explains.
     r#type: String,
+    /// The code in words.
     title: String,
+    /// The one status of the code.
     status: u16,
+    /// The one sentence that explains the code.
     detail: &'static str,
+    /// The entry in the trail.
     #[serde(skip_serializing_if = "Option::is_none")]
     instance: Option<DecisionId>,
+    /// The purpose that was asked for, or that lacks something.
     #[serde(skip_serializing_if = "Option::is_none")]
     purpose: Option<&'a str>,
+    /// The guard that refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     guard: Option<&'static str>,
+    /// Where in the body (RFC 6901), or in the configuration; by names alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pointer: Option<&'a str>,
+    /// In the words of the configuration, or of what holds the root key.
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    /// Seconds after which another try makes sense.
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after: Option<u32>,
     /// Where the person that it is about can complain (p48).

@@ -27,7 +27,7 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 
 use super::room::Reserve;
-use super::{Batch, OnFatal, Row, Store, StoreError};
+use super::{Batch, MAX_KEY, MAX_VALUE, OnFatal, Row, Store, StoreError};
 
 /// The most cache that sled is given; it takes about three times as much memory.
 pub const MAX_CACHE: u64 = 128 << 20;
@@ -74,6 +74,11 @@ impl SledStore {
     /// [`StoreError::Corrupt`] when sled cannot read its own files. It tries once.
     pub fn open(directory: &Path, settings: Settings, on_fatal: OnFatal) -> Result<Self, StoreError> {
         make(directory).map_err(|_| StoreError::Unavailable("making the directory"))?;
+        // sled would say no more than that it cannot.
+        let mount = rustix::fs::statvfs(directory).map_err(|_| StoreError::Unavailable("looking at the file system"))?;
+        if mount.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
+            return Err(StoreError::Unavailable("opening the database on a read-only file system"));
+        }
         prepare(directory)?;
         let config = sled::Config::new()
             .path(directory)
@@ -104,6 +109,27 @@ impl SledStore {
             Ok(_) => Err(StoreError::Corrupt("a row became a blob file")),
             Err(_) => Err(StoreError::Unavailable("listing blob files")),
         }
+    }
+
+    /// Puts rows in without making them durable, for a store that nobody uses before a [`commit`](Store::commit) has made it whole.
+    /// `None` removes a row. Row by row: sled takes sorted rows half again as fast as in batches.
+    pub(crate) fn load<'a>(&self, rows: impl IntoIterator<Item = (&'a [u8], Option<&'a [u8]>)>) -> Result<(), StoreError> {
+        if self.poisoned.load(Ordering::Acquire) {
+            return Err(StoreError::Poisoned);
+        }
+        if self.reserve.room(&self.directory, false)? == 0 {
+            return Err(StoreError::Full);
+        }
+        let tree = self.tree()?;
+        rows.into_iter().try_for_each(|(key, value)| {
+            if key.is_empty() || key.len() > MAX_KEY || value.is_some_and(|value| value.len() > MAX_VALUE) {
+                return Err(StoreError::TooLarge);
+            }
+            guarded("loading a row", || match value {
+                Some(value) => tree.insert(key, value).map(drop),
+                None => tree.remove(key).map(drop),
+            })
+        })
     }
 
     fn tree(&self) -> Result<&sled::Tree, StoreError> {

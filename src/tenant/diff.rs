@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -13,7 +14,7 @@ use crate::model::field::{FieldSet, Mask, Sensitivity};
 use crate::model::rules::{Basis, PartnerKind};
 
 /// One entry that is not as it was.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Changed {
     /// Its kind.
     pub kind: String,
@@ -27,7 +28,7 @@ pub struct Changed {
 }
 
 /// One way in which more may be done than before.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Widened {
     /// `purpose`, `category`, `class`, `recipient`, `basis`, `retention`, `region`, `age` or `mask`.
     pub what: String,
@@ -38,7 +39,7 @@ pub struct Widened {
 }
 
 /// What one policy changes about another.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Diff {
     /// Whether people have to be told, and asked again where their consent is what counts.
     pub material: bool,

@@ -1,6 +1,7 @@
 //! The records of processing (GDPR Art. 30), made from what the guards ask: whatever is not in them is refused.
 
 use jiff::civil::Date;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::publish::{bases, recipients};
@@ -8,6 +9,7 @@ use super::{Tenant, diff};
 use crate::model::field::{FieldSet, Sensitivity};
 use crate::model::purpose::Purpose;
 use crate::model::rules::{Basis, Partner, PartnerKind};
+use crate::model::schema::Day;
 
 /// The technical and organisational measures (Art. 30(1)(g), 32(1)), as the vault itself carries them out.
 const MEASURES: [&str; 12] = [
@@ -26,7 +28,7 @@ const MEASURES: [&str; 12] = [
 ];
 
 /// Everything that Art. 30 asks for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Register {
     /// Art. 30(1)(a).
     pub controller: Controller,
@@ -41,7 +43,7 @@ pub struct Register {
 }
 
 /// Who answers for the data.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Controller {
     /// Id.
     pub id: String,
@@ -54,7 +56,7 @@ pub struct Controller {
 }
 
 /// What is done for one purpose.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Activity {
     /// The purpose (b).
     pub purpose: String,
@@ -79,7 +81,7 @@ pub struct Activity {
 }
 
 /// What a purpose rests on.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct BasisLine {
     /// Where.
     pub area: String,
@@ -95,7 +97,7 @@ pub struct BasisLine {
 }
 
 /// A category of data.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CategoryLine {
     /// The term.
     pub category: String,
@@ -106,7 +108,7 @@ pub struct CategoryLine {
 }
 
 /// A recipient.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RecipientLine {
     /// Id.
     pub id: String,
@@ -121,14 +123,16 @@ pub struct RecipientLine {
     /// SHA-256 of its agreement.
     pub agreement: String,
     /// First day of the agreement.
+    #[schemars(with = "Day")]
     pub from: Date,
     /// Last day.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Day>")]
     pub until: Option<Date>,
 }
 
 /// A way to another region.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TransferLine {
     /// From.
     pub from: String,
@@ -140,11 +144,12 @@ pub struct TransferLine {
     pub evidence: String,
     /// Last day.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Day>")]
     pub until: Option<Date>,
 }
 
 /// A time limit.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RetentionLine {
     /// The group that is kept.
     pub group: String,
@@ -160,7 +165,7 @@ pub struct RetentionLine {
 }
 
 /// What one partner processes for the controller (Art. 30(2)).
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct OnBehalf {
     /// The processor (a).
     pub processor: String,

@@ -146,7 +146,10 @@ impl From<StoreError> for Refused {
 impl From<TrailError> for Refused {
     fn from(error: TrailError) -> Self {
         tracing::error!(error = %error, "the trail cannot be written");
-        Code::AuditUnavailable.into()
+        match error {
+            TrailError::Full => Code::DiskFull.into(),
+            _ => Code::AuditUnavailable.into(),
+        }
     }
 }
 
@@ -158,6 +161,8 @@ impl From<KeysError> for Refused {
             KeysError::WrongPin => Self { reason: Some("the token refuses the PIN".into()), ..Code::WrongPassphrase.into() },
             KeysError::Share(fault) => Self { reason: Some(fault.word().into()), ..Code::ShareRefused.into() },
             KeysError::OtherCustody(provider) => Self { reason: Some(provider.word().into()), ..Code::OtherCustody.into() },
+            KeysError::Holder(..) => Self { reason: Some(error.to_string().into()), ..Code::CustodyUnavailable.into() },
+            KeysError::Away { place, why } => super::places::away(&place, &why),
             KeysError::Token(step) => Self { reason: Some(step.into()), ..Code::CustodyUnavailable.into() },
             other => {
                 tracing::error!(error = %other, "a key or a row did not open");

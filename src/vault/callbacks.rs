@@ -13,6 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use keys::{Id, SubjectKeys};
 use serde_json::json;
 
+use crate::audit::Trusted as _;
 use crate::model::code::Code;
 use crate::model::field::FieldSet;
 use crate::model::ids::{DeliveryId, DisclosureId, PseudonymId, SubjectId, VaultId};
@@ -30,6 +31,7 @@ use super::disclosures::ledger;
 use super::lifecycle::Vault;
 use super::outbox::{Delivery, To, Went};
 use super::rows::{DisclosureRow, RecipientRow, UpdateRow, pack, time, unpack};
+use super::signers;
 
 /// What is signed in front of an update, so that it is nothing else that the vault signs.
 const UPDATE: &[u8] = b"oubliette-update/v1\n";
@@ -239,7 +241,8 @@ pub(crate) fn pseudonym(keys: &SubjectKeys, tenant: &Id, partner: &str) -> Pseud
 /// A security event token (RFC 8417) in compact serialisation (RFC 7515), signed with EdDSA (RFC 8037) by the vault's key, which
 /// does not leave its hierarchy.
 fn token(core: &Core, id: DeliveryId, partner: &str, pseudonym: PseudonymId) -> Result<String, Refused> {
-    let header = json!({"alg": "EdDSA", "typ": "secevent+jwt", "kid": key_id(&core.hierarchy.public_key())});
+    let public = core.hierarchy.public_key();
+    let header = json!({"alg": "EdDSA", "typ": "secevent+jwt", "kid": key_id(&public)});
     let claims = json!({
         "iss": format!("urn:oubliette:vault:{}", VaultId::from_bytes(core.vault)),
         "aud": partner,
@@ -253,7 +256,11 @@ fn token(core: &Core, id: DeliveryId, partner: &str, pseudonym: PseudonymId) -> 
         Ok::<_, Refused>(BASE64_URL_SAFE_NO_PAD.encode(text))
     };
     let signed = format!("{}.{}", part(&header)?, part(&claims)?);
-    let signature = core.hierarchy.sign(signed.as_bytes());
+    let (by, signature) = core.hierarchy.sign_as(signed.as_bytes());
+    if by != public {
+        // Another key followed in this very moment: the message is made again on its next turn.
+        return Err(Code::Stale.into());
+    }
     Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
 }
 
@@ -264,14 +271,17 @@ fn key_id(public: &[u8; 32]) -> String {
 }
 
 impl Vault {
-    /// The vault's public key as a set of one (RFC 7517), by which a partner checks what it is told.
+    /// The vault's public keys as a set (RFC 7517), by which a partner checks what it is told: the one that signs, then those that signed
+    /// before.
     pub fn public_keys(&self) -> Result<serde_json::Value, Refused> {
-        let public = self.opened()?.core.hierarchy.public_key();
-        let key = json!({
-            "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig",
-            "kid": key_id(&public), "x": BASE64_URL_SAFE_NO_PAD.encode(public),
-        });
-        Ok(json!({"keys": [key]}))
+        let all = signers::public_keys(&self.opened()?.core.hierarchy);
+        let key = |public: &[u8; 32]| {
+            json!({
+                "kty": "OKP", "crv": "Ed25519", "alg": "EdDSA", "use": "sig",
+                "kid": key_id(public), "x": BASE64_URL_SAFE_NO_PAD.encode(public),
+            })
+        };
+        Ok(json!({"keys": all.keys().iter().map(key).collect::<Vec<_>>()}))
     }
 }
 

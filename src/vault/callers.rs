@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use keys::SystemKey;
 use serde::Deserialize as _;
 
 use crate::audit::{Note, Outcome};
@@ -18,6 +19,7 @@ use crate::model::code::Code;
 use crate::model::ids::{CallerId, SubjectId, TokenId};
 use crate::model::wire::{AuthorizationDetail, CallerProposal, CallerState, CallerView, IssueToken, PutCaller, TokenView};
 use crate::policy::{Facts, Second, roles};
+use crate::store::Row;
 use crate::store::layout::RowKey;
 use crate::tenant::Tenant;
 
@@ -85,6 +87,7 @@ impl Vault {
             proposal: None,
             version: 0,
             revoked_at: None,
+            revoked_below: 0,
         });
         let widens = row.rights.is_widened_by(&wanted);
         // Nobody gives themselves more than they have.
@@ -101,6 +104,7 @@ impl Vault {
         row.version += 1;
         if body.revoke_tokens {
             row.revoked_at = Some(core.clock.now().as_microsecond());
+            row.revoked_below = row.version;
         }
         let revoked = if body.revoke_tokens { core.registry.tokens_of(&id) } else { Vec::new() };
         let entry = core.entry(call, operation, Outcome::Allowed)?;
@@ -180,7 +184,7 @@ impl Vault {
         }
         opened.committer.commit(change).await?;
         let body = made.view()?;
-        core.registry.put_token(made.digest, made.row, now);
+        core.registry.put_token(core.hierarchy.token_digest(&made.text), made.row, now);
         Ok(Answer { decision: Some(decision), made: true, body: Some(body), ..Answer::default() })
     }
 
@@ -191,7 +195,14 @@ impl Vault {
         let core = &opened.core;
         fits(tenant, &body).map_err(|(code, pointer)| Refused::at(code, pointer))?;
         let id = CallerId::from_bytes(fresh()?);
-        let row = CallerRow { tenant: *tenant.id().bytes(), rights: rights(&body), proposal: None, version: 1, revoked_at: None };
+        let row = CallerRow {
+            tenant: *tenant.id().bytes(),
+            rights: rights(&body),
+            proposal: None,
+            version: 1,
+            revoked_at: None,
+            revoked_below: 0,
+        };
         let mut change = Change::noting(core.event("bootstrapCaller", Outcome::Done, Note::None)?);
         change.rows.push(caller_row(core, id, &row, Expect::Fresh)?);
         opened.committer.commit(change).await?;
@@ -202,7 +213,7 @@ impl Vault {
         let mut change = Change::noting(entry);
         change.rows.extend(made.change(core)?);
         opened.committer.commit(change).await?;
-        core.registry.put_token(made.digest, made.row, core.clock.now());
+        core.registry.put_token(core.hierarchy.token_digest(&made.text), made.row, core.clock.now());
         Ok((id, made.text))
     }
 
@@ -428,8 +439,38 @@ fn make(core: &Core, caller: CallerId, grant: Grant) -> Result<Made, Refused> {
         subject: grant.subject.map(|subject| *subject.bytes()),
         actions: grant.actions,
         region: grant.region,
+        inner: Some(keys::Hierarchy::token_inner(&text)),
+        since: core.registry.caller(&caller).map_or(0, |owner| owner.version),
     };
     Ok(Made { digest, row, text })
+}
+
+/// What becomes of a token's row when the row key and the token key turn over.
+pub(crate) enum TurnedOver {
+    /// It is as it should be; `is_old` where it is known by the old token key alone.
+    Current { is_old: bool },
+    /// The row from now on.
+    Row { row: Row, is_old: bool },
+    /// It was revoked since.
+    Revoked,
+}
+
+/// A token's row under the newest row key, named under the newest token key.
+pub(crate) fn turned_over(core: &Core, key: &[u8], sealed: &[u8]) -> Result<TurnedOver, Refused> {
+    let plain = core.hierarchy.open_row(key, sealed)?;
+    let row: TokenRow = unpack(plain.bytes())?;
+    let owner = core.registry.caller(&CallerId::from_bytes(row.caller));
+    if owner.is_some_and(|owner| row.since < owner.revoked_below) {
+        return Ok(TurnedOver::Revoked);
+    }
+    let is_old = row.inner.is_none();
+    let newest = row.inner.and_then(|inner| core.hierarchy.token_digest_of_inner(&inner));
+    let name = newest.map_or_else(|| key.to_vec(), |digest| RowKey::Token(digest).bytes());
+    if name == key && core.hierarchy.age_of(SystemKey::Row, sealed) == Some(0) {
+        return Ok(TurnedOver::Current { is_old });
+    }
+    let value = core.hierarchy.seal_row(&name, plain.bytes())?;
+    Ok(TurnedOver::Row { row: (name, value), is_old })
 }
 
 impl Made {

@@ -1,7 +1,7 @@
 //! Checking a vault that is not running: its trail against its public key, and its rows against its trail.
 
-use crate::audit::{self, Report, TrailError, row_hash};
-use crate::store::layout::RowKey;
+use crate::audit::{self, Report, TrailError, Trusted, row_hash};
+use crate::store::layout::{Meta, RowKey};
 use crate::store::{Store, StoreError};
 
 use super::lifecycle::{VaultConfig, open_store};
@@ -22,10 +22,10 @@ pub enum CheckError {
 
 /// Walks the trail of a vault that nobody has open, and compares every row of its store with what the trail says was
 /// written. Needs no key but the public one.
-pub fn check(config: &VaultConfig, public: &[u8; 32]) -> Result<Report, CheckError> {
+pub fn check(config: &VaultConfig, trusted: &impl Trusted) -> Result<Report, CheckError> {
     let store = open_store(config)?;
     let mut rows = Rows::of(&store);
-    let report = audit::verify(&config.trail(), public, Some(&mut rows))?;
+    let report = audit::verify(&config.trail(), trusted, Some(&mut rows))?;
     match rows.failed {
         Some(error) => Err(error.into()),
         None => Ok(report),
@@ -55,8 +55,10 @@ impl Iterator for Rows<'_> {
         loop {
             for (key, value) in self.page.by_ref() {
                 // The vault's own marks change with every batch; a wrong one is refused at the next start.
-                if matches!(RowKey::parse(&key), Some(RowKey::Meta(_) | RowKey::Mark)) {
-                    continue;
+                match RowKey::parse(&key) {
+                    Some(RowKey::Meta(Meta::KeyAges)) => {}
+                    Some(RowKey::Meta(_) | RowKey::Mark) => continue,
+                    _ => {}
                 }
                 return Some((name(&key), row_hash(&key, &value)));
             }

@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 use crate::audit::Outcome;
 use crate::model::caller::Operation;
 use crate::model::code::Code;
-use crate::model::wire::Cause;
+use crate::model::wire::{Cause, LedToErasure};
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
@@ -46,7 +46,7 @@ pub(crate) async fn erase(
     let _receipt = core.trail.released(ticket, core.reads).await?;
     let due = Due { subject: person.id, what: What::Subject, cause: Cause::MinorNoConsent, still: Box::new(|_| Ok(true)) };
     let erasure = by_vault::erase(core, &opened.committer, tenant, due).await?;
-    let body = serde_json::to_vec(&serde_json::json!({ "erasure": erasure })).map_err(|_| Code::Internal)?;
+    let body = serde_json::to_vec(&LedToErasure { erasure }).map_err(|_| Code::Internal)?;
     let location = Some(format!("/v1/erasures/{erasure}"));
     Ok(Answer { decision: Some(decision), body: Some(body), location, ..Answer::default() })
 }

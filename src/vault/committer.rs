@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use keys::{GroupSet, Id, Inserts, NewSubject};
+use keys::{Alias, GroupSet, Id, Inserts, NewSubject};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -25,6 +25,8 @@ use crate::store::{Batch, MAX_VALUE};
 use super::call::Refused;
 use super::core::Core;
 use super::erasure::sealing::{self, Shredding};
+use super::gauges::timed;
+use super::rotations::tenant;
 
 /// Changes in one batch at the most.
 const MOST: usize = 512;
@@ -60,8 +62,8 @@ pub(crate) struct Change {
     pub rows: Vec<RowChange>,
     pub subjects: Vec<NewSubject>,
     pub groups: Vec<(Id, GroupSet)>,
-    /// Alias tag, subject, and whether no other subject may have it.
-    pub aliases: Vec<([u8; 24], Id, bool)>,
+    /// Alias, subject, and whether no other subject may have it.
+    pub aliases: Vec<(Alias, Id, bool)>,
     /// Subjects whose cached state this makes old.
     pub touched: Vec<Id>,
     /// Subjects whose keys it was made with, and as of which destruction.
@@ -229,11 +231,21 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// What two aliases of one batch have in common when they are the same, whatever index keys lived when each was made.
+type AliasName = (Id, u8, Option<[u8; 32]>);
+
+fn name_of(alias: &Alias) -> AliasName {
+    (*alias.tenant(), alias.kind(), alias.digest())
+}
+
 /// Whether a change may go in, given the rows and aliases of this moment.
-fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Vec<Id>>, change: &Change) -> Result<(), Refused> {
+fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<AliasName, Vec<Id>>, change: &Change) -> Result<(), Refused> {
     for row in &change.rows {
         if row.value.as_ref().is_some_and(|value| value.len() > MAX_VALUE) {
             return Err(Code::TooLarge.into());
+        }
+        if row.value.as_ref().is_some_and(|value| tenant::is_of_a_dead_key(core, &row.key, value)) {
+            return Err(Code::Stale.into());
         }
         let holds = match &row.expect {
             Expect::Fresh | Expect::Any => true,
@@ -252,10 +264,10 @@ fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Vec<Id>>, cha
             return Err(Code::Erased.into());
         }
     }
-    for (tag, subject, alone) in &change.aliases {
+    for (alias, subject, alone) in &change.aliases {
         let other = |id: &Id| id != subject;
-        let known = core.hierarchy.alias(&core.rows(), tag)?;
-        let others = taken.get(tag).map_or(0, |ids| ids.iter().filter(|id| other(id)).count())
+        let known = core.hierarchy.alias(&core.rows(), alias)?;
+        let others = taken.get(&name_of(alias)).map_or(0, |ids| ids.iter().filter(|id| other(id)).count())
             + known.iter().filter(|id| other(id)).count();
         if others > if *alone { 0 } else { MOST_SHARING } {
             return Err(Code::AliasTaken.into());
@@ -266,7 +278,7 @@ fn check(core: &Core, draft: &Draft<'_>, taken: &HashMap<[u8; 24], Vec<Id>>, cha
 
 fn commit_all(core: &Core, waiting: Vec<Waiting>, runtime: Option<Handle>) {
     let mut draft = Draft::new(core);
-    let mut taken: HashMap<[u8; 24], Vec<Id>> = HashMap::new();
+    let mut taken: HashMap<AliasName, Vec<Id>> = HashMap::new();
     let mut entries = Vec::new();
     let mut inserts = Inserts::default();
     let mut replies = Vec::new();
@@ -276,12 +288,12 @@ fn commit_all(core: &Core, waiting: Vec<Waiting>, runtime: Option<Handle>) {
             let _ = reply.send(Err(refused));
             continue;
         }
-        for (tag, subject, _) in &change.aliases {
-            taken.entry(*tag).or_default().push(*subject);
+        for (alias, subject, _) in &change.aliases {
+            taken.entry(name_of(alias)).or_default().push(*subject);
         }
         inserts.subjects.append(&mut change.subjects);
         inserts.groups.append(&mut change.groups);
-        inserts.aliases.extend(change.aliases.iter().map(|(tag, subject, _)| (*tag, *subject)));
+        inserts.aliases.extend(change.aliases.iter().map(|(alias, subject, _)| (*alias, *subject)));
         entries.append(&mut change.entries);
         touched.append(&mut change.touched);
         written.extend(change.bound.iter().map(|(subject, _)| *subject));
@@ -322,7 +334,8 @@ fn take(draft: &mut Draft<'_>, change: &mut Change) -> Result<(), Refused> {
     Ok(())
 }
 
-fn keep(core: &Core, mut draft: Draft<'_>, mut entries: Vec<Entry>, inserts: Inserts) -> Result<(), Refused> {
+/// Stages what is added to the key trees, announces all of it and keeps it. On the committer's thread only.
+pub(crate) fn keep(core: &Core, mut draft: Draft<'_>, mut entries: Vec<Entry>, inserts: Inserts) -> Result<(), Refused> {
     let staged = if inserts.subjects.is_empty() && inserts.groups.is_empty() && inserts.aliases.is_empty() {
         None
     } else {
@@ -352,10 +365,10 @@ pub(crate) fn settle(core: &Core, draft: &mut Draft<'_>, entries: Vec<Entry>) ->
     let entries = split(entries, number);
     let ticket = core.trail.append(&entries)?;
     let (first, count) = (ticket.first(), entries.len() as u64);
-    let _receipt = core.trail.durable_blocking(ticket)?;
+    let _receipt = timed(&core.timings.trail, || core.trail.durable_blocking(ticket))?;
     let mark = CommitMark { number, entries: first + count };
     draft.put(RowKey::Mark.bytes(), Some(mark.bytes()));
-    if let Err(error) = core.store.commit(&draft.batch) {
+    if let Err(error) = timed(&core.timings.store, || core.store.commit(&draft.batch)) {
         let voided = (first..first + count).collect();
         let event = core.event("void", Outcome::Void, Note::Void { entries: voided })?;
         if let Ok(ticket) = core.trail.append(&[event]) {

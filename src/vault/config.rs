@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use minicbor::{Decode, Encode};
-use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::audit::Outcome;
@@ -25,6 +24,7 @@ use super::committer::{Change, Expect, RowChange};
 use super::core::{Core, first16};
 use super::lifecycle::Vault;
 use super::rows::{pack, time, unpack};
+use super::views::{ConfigEntry, ConfigPage, ControllerView, ControllersPage, DraftView, DraftedView};
 
 /// Entries on a page unless told, and at most.
 const PAGE: usize = 50;
@@ -80,25 +80,6 @@ pub enum Wanted {
     Discard,
 }
 
-/// One entry in a list.
-#[derive(Serialize)]
-struct Listed {
-    id: String,
-    /// What is in force; null where it is drafted only.
-    published: Option<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    draft: Option<Drafted>,
-}
-
-/// What somebody wants it to be.
-#[derive(Serialize)]
-struct Drafted {
-    entry: Option<Value>,
-    remove: bool,
-    by: CallerId,
-    at: String,
-}
-
 impl Vault {
     /// readConfig: what is published of a kind, and beside it what is drafted, for those who may draft, approve or audit.
     pub async fn config(&self, call: &Call, kind: &str, page: Page) -> Result<Answer, Refused> {
@@ -131,14 +112,12 @@ impl Vault {
         let admitted = core.admit(&allowed, entry).await?;
         let limit = page.limit.unwrap_or(PAGE).clamp(1, LARGEST_PAGE);
         let mut rest = listed.into_values().filter(|one| after.as_ref().is_none_or(|after| one.id > *after)).peekable();
-        let entries: Vec<Listed> = rest.by_ref().take(limit).collect();
+        let entries: Vec<ConfigEntry> = rest.by_ref().take(limit).collect();
         let next_cursor = match (rest.peek(), entries.last()) {
             (Some(_), Some(last)) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&context, last.id.as_bytes())?)),
             _ => None,
         };
-        let body = json!({
-            "kind": kind.text(), "policy_version": tenant.version(), "entries": entries, "next_cursor": next_cursor,
-        });
+        let body = ConfigPage { kind: kind.text(), policy_version: tenant.version().to_owned(), entries, next_cursor };
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }
@@ -146,8 +125,8 @@ impl Vault {
     /// The controllers of this vault, for everybody: who answers for what is kept here (p01).
     pub fn public_controllers(&self) -> Result<Answer, Refused> {
         let opened = self.opened()?;
-        let listed = opened.core.tenants.all().into_iter().map(|tenant| controller(&tenant)).collect::<Vec<_>>();
-        let body = json!({"kind": Kind::Controllers.text(), "entries": listed, "next_cursor": null});
+        let entries = opened.core.tenants.all().into_iter().map(|tenant| controller(&tenant)).collect();
+        let body = ControllersPage { kind: Kind::Controllers.text(), entries, next_cursor: None };
         Ok(Answer { body: Some(serde_json::to_vec(&body).map_err(|_| Code::Internal)?), ..Answer::default() })
     }
 
@@ -196,8 +175,8 @@ impl Vault {
         opened.committer.commit(change).await?;
         let body = match row {
             Some(row) => {
-                let draft = drafted(&row)?;
-                Some(serde_json::to_vec(&json!({"kind": row.kind, "id": row.id, "draft": draft})).map_err(|_| Code::Internal)?)
+                let view = DraftedView { draft: drafted(&row)?, kind: row.kind, id: row.id };
+                Some(serde_json::to_vec(&view).map_err(|_| Code::Internal)?)
             }
             None => None,
         };
@@ -224,32 +203,46 @@ pub(crate) fn drafts(core: &Core, tenant: TenantId) -> Result<Vec<Draft>, Refuse
 }
 
 /// A controller as everybody may see it.
-fn controller(tenant: &Tenant) -> Value {
+fn controller(tenant: &Tenant) -> ControllerView {
     let entry = tenant.controller();
-    json!({
-        "id": tenant.id(), "title": entry.title, "address": entry.address, "privacy_officer": entry.officer,
-        "policy_version": tenant.version(),
-    })
+    ControllerView {
+        id: tenant.id(),
+        title: entry.title.clone(),
+        address: entry.address.clone(),
+        privacy_officer: entry.officer.clone(),
+        policy_version: tenant.version().to_owned(),
+    }
 }
 
-fn listed(core: &Core, tenant: &Tenant, kind: Kind, sees_drafts: bool) -> Result<BTreeMap<String, Listed>, Refused> {
+fn listed(core: &Core, tenant: &Tenant, kind: Kind, sees_drafts: bool) -> Result<BTreeMap<String, ConfigEntry>, Refused> {
     let entries = if kind == Kind::Roles { role_entries() } else { tenant.document().entries(kind) };
-    let one = |(id, entry): (String, Value)| (id.clone(), Listed { id, published: Some(entry), draft: None });
-    let mut listed: BTreeMap<String, Listed> = entries.into_iter().map(one).collect();
+    let one = |(id, entry): (String, Value)| (id.clone(), ConfigEntry { id, published: Some(entry), draft: None });
+    let mut listed: BTreeMap<String, ConfigEntry> = entries.into_iter().map(one).collect();
     if sees_drafts {
         for draft in drafts(core, tenant.id())?.iter().filter(|draft| draft.row.kind == kind.text()) {
             let id = draft.row.id.clone();
-            let place = listed.entry(id.clone()).or_insert(Listed { id, published: None, draft: None });
+            let place = listed.entry(id.clone()).or_insert(ConfigEntry { id, published: None, draft: None });
             place.draft = Some(drafted(&draft.row)?);
         }
     }
     Ok(listed)
 }
 
-fn drafted(row: &DraftRow) -> Result<Drafted, Refused> {
+fn drafted(row: &DraftRow) -> Result<DraftView, Refused> {
     let entry = row.entry.as_deref().map(serde_json::from_str).transpose().map_err(|_| Code::Internal)?;
     let remove = row.entry.is_none();
-    Ok(Drafted { entry, remove, by: CallerId::from_bytes(row.by), at: time(row.at).to_string() })
+    Ok(DraftView { entry, remove, by: CallerId::from_bytes(row.by), at: time(row.at) })
+}
+
+/// How a role may use an operation, in a word; `None` where it may not.
+pub fn may(operation: Operation, role: Role) -> Option<&'static str> {
+    match roles::cell(operation, role) {
+        Cell::Never => None,
+        Cell::Allowed => Some("allowed"),
+        Cell::Own => Some("own"),
+        Cell::SecondPerson => Some("second-person"),
+        Cell::RightsOnly => Some("rights-only"),
+    }
 }
 
 /// The roles with what each may do: the table that the first guard asks.
@@ -258,20 +251,18 @@ fn role_entries() -> Vec<(String, Value)> {
         let name = serde_json::to_value(role).ok()?.as_str()?.to_owned();
         let operations: Map<String, Value> = Operation::ALL
             .iter()
-            .filter_map(|operation| {
-                let word = match roles::cell(*operation, *role) {
-                    Cell::Never => return None,
-                    Cell::Allowed => "allowed",
-                    Cell::Own => "own",
-                    Cell::SecondPerson => "second-person",
-                    Cell::RightsOnly => "rights-only",
-                };
-                Some((operation.text().to_owned(), word.into()))
-            })
+            .filter_map(|operation| Some((operation.text().to_owned(), may(*operation, *role)?.into())))
             .collect();
         Some((name.clone(), json!({"id": name, "operations": operations})))
     };
     roles::ROLES.iter().filter_map(entry).collect()
+}
+
+impl Draft {
+    /// The name that the newest row key gives it.
+    pub(crate) fn named(&self, core: &Core, tenant: TenantId) -> Result<Vec<u8>, Refused> {
+        Ok(draft_key(core, tenant, self.kind()?, &self.row.id))
+    }
 }
 
 fn draft_key(core: &Core, tenant: TenantId, kind: Kind, id: &str) -> Vec<u8> {

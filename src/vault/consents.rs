@@ -15,7 +15,7 @@ use crate::model::purpose::{Group, Purpose};
 use crate::model::rules::Basis;
 use crate::model::standing::{Consent, ConsentState, Extension, RestrictionKind, Standing};
 use crate::model::states::CONSENT;
-use crate::model::wire::{ConsentView, ConsentWord, Page, RecordConsent};
+use crate::model::wire::{ConsentView, ConsentWord, ConsentsPage, Page, RecordConsent};
 use crate::store::layout::{RowKey, prefix};
 use crate::tenant::Tenant;
 
@@ -93,8 +93,8 @@ impl Vault {
         };
         let known = call.caller.roles.iter().any(|role| *role != Role::Auditor);
         let views: Vec<ConsentView> = events.iter().map(|row| view(&person, row, known)).collect();
-        let mut list = serde_json::json!({"consents": views, "next_cursor": next_cursor});
-        list[if known { "subject" } else { "tag" }] = if known { id.to_string() } else { hex(&person.tag) }.into();
+        let (subject, tag) = if known { (Some(id), None) } else { (None, Some(hex(&person.tag))) };
+        let list = ConsentsPage { subject, tag, consents: views, next_cursor };
         let body = serde_json::to_vec(&list).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }

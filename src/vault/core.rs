@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use keys::{Gate, Group, GroupSet, Hierarchy, Id, Permit, Rows, RowsError, SubjectKeys};
 use parking_lot::{Mutex, RwLock};
@@ -26,7 +26,11 @@ use crate::tenant::Tenant;
 use super::budget::{Attempts, Budget};
 use super::bundles::Downloads;
 use super::call::{Call, Refused};
+use super::gauges::Timings;
+use super::rotations::ages::{Ages, Periods};
+use super::rotations::job::Jobs;
 use super::rows::{LabelRow, SubjectRow, unpack};
+use super::signers::Successions;
 use super::tenants::Tenants;
 use super::{disclosures, incidents, requests};
 
@@ -48,6 +52,8 @@ pub(crate) struct Core {
     pub(crate) epoch_since: RwLock<jiff::Timestamp>,
     /// Batches committed since the store was made.
     pub(crate) commits: AtomicU64,
+    /// How long the two syncs of a change take.
+    pub(crate) timings: Timings,
     /// Turns for making password verifiers.
     pub(crate) passwords: tokio::sync::Semaphore,
     /// How many people each token read.
@@ -66,14 +72,28 @@ pub(crate) struct Core {
     pub(crate) post: Arc<Post>,
     /// One round over the outbox at a time: two would send the same message twice.
     pub(crate) delivering: tokio::sync::Mutex<()>,
-    /// The way to the backup target, where one is configured.
+    /// The way to the backup targets, where one is configured.
     pub(crate) backups: Option<Arc<Backups>>,
+    /// Whether a caller's backup is being made.
+    pub(crate) backing_up: std::sync::atomic::AtomicBool,
     /// Time between two backups that the vault makes by itself.
     pub(crate) backup_every: Option<std::time::Duration>,
     /// Bundles whose data is being taken.
     pub(crate) downloads: Downloads,
     /// Days that a bundle waits for its person.
     pub(crate) bundle_days: u32,
+    /// Rotations of keys.
+    pub(crate) jobs: Jobs,
+    /// How old the keys are.
+    pub(crate) ages: Ages,
+    /// How old they may become.
+    pub(crate) periods: Periods,
+    /// How the signing keys followed each other.
+    pub(crate) successions: Successions,
+    /// The vault's folder, for the public keys in it.
+    pub(crate) home: std::path::PathBuf,
+    /// Whether an erasure is carried out and not sealed yet: a place of the keyring was away, or there was no room to say it.
+    pub(crate) unsealed: AtomicBool,
     /// Ends the process.
     pub(crate) on_fatal: OnFatal,
 }

@@ -5,10 +5,13 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ::keys::root::{self, Custody, Pkcs11, Pkcs11Settings, Provider, Share, Shares};
+use ::keys::root::{
+    self, Custody, Kms, KmsSettings, Pkcs11, Pkcs11Settings, Provider, Retired, Share, Shares, Transit, TransitSettings,
+};
 use ::keys::secret::{ExposeSecret, SecretString};
-use ::keys::{KeysError, ShareFault};
+use ::keys::{KeysError, Obstacle, ShareFault};
 use jiff::Timestamp;
 use tokio::sync::oneshot;
 
@@ -18,8 +21,10 @@ use crate::model::code::Code;
 use crate::model::wire::Passphrase;
 
 use super::call::{Answer, Call, Refused};
+use super::committer::{Draft, settle};
 use super::core::Core;
 use super::lifecycle::{OpenError, Opened, UnsealError, Vault, WrongTries};
+use super::rotations::ages::{self, Aged};
 
 /// Seconds after which shares that were given are forgotten, unless another one comes.
 const PATIENCE: i64 = 900;
@@ -29,10 +34,42 @@ const SHORTEST_PASSPHRASE: usize = 12;
 /// How the holders of the root key are reached; what the command line and `config.toml` say beside the root key's file.
 #[derive(Debug, Clone, Default)]
 pub struct CustodySettings {
+    /// The key of AWS KMS.
+    pub kms: KmsSettings,
+    /// The key of a transit engine, where one is configured.
+    pub transit: Option<TransitSettings>,
+    /// Whether the vault seals itself when its holder is away for longer than `grace`, or says no.
+    pub seals: bool,
+    /// How often it looks; never unless told.
+    pub probe: Option<Duration>,
+    /// How long an outage may last.
+    pub grace: Duration,
     /// The token, where one is configured.
     pub pkcs11: Option<Pkcs11Settings>,
     /// A file with the token's PIN: with it the vault unseals itself when it starts.
     pub pin: Option<PathBuf>,
+}
+
+mod watch;
+
+pub(super) use watch::Watched;
+
+impl CustodySettings {
+    /// A holder over the network that is asked without anybody's help.
+    ///
+    /// # Errors
+    /// [`KeysError::Holder`] when it is not configured, [`KeysError::OtherCustody`] when it is none of these.
+    pub fn remote(&self, provider: Provider) -> Result<Arc<dyn Custody>, KeysError> {
+        match provider {
+            Provider::Kms => Ok(Arc::new(Kms::new(self.kms.clone()))),
+            Provider::Transit => {
+                const NONE: &str = "[custody] of config.toml names no transit_address and transit_key";
+                let settings = self.transit.clone().ok_or(KeysError::Holder(provider, Obstacle::Unusable, NONE))?;
+                Ok(Arc::new(Transit::new(settings)))
+            }
+            other => Err(KeysError::OtherCustody(other)),
+        }
+    }
 }
 
 /// What came of a share.
@@ -75,13 +112,18 @@ impl Vault {
                 }
                 self.token(secret.clone())
             }
-            Provider::Shares => Err(KeysError::OtherCustody(Provider::Shares)),
+            // Nothing that comes over the network opens what somebody sealed: the provider does, when the vault starts.
+            other @ (Provider::Shares | Provider::Kms | Provider::Transit) => Err(KeysError::OtherCustody(other)),
         }
     }
 
-    /// The configured token with its configured PIN; none when either is missing.
+    /// Whoever holds the root key, where nobody has to say anything: KMS, transit, a token with its configured PIN. None when somebody has to.
     pub fn holder_by_itself(&self) -> Result<Option<Arc<dyn Custody>>, KeysError> {
-        self.pin()?.map(|pin| self.token(pin)).transpose()
+        match self.root_file()?.provider() {
+            Provider::Pkcs11 => self.pin()?.map(|pin| self.token(pin)).transpose(),
+            remote @ (Provider::Kms | Provider::Transit) => self.0.config.custody.remote(remote).map(Some),
+            Provider::Passphrase | Provider::Shares => Ok(None),
+        }
     }
 
     fn token(&self, pin: SecretString) -> Result<Arc<dyn Custody>, KeysError> {
@@ -102,13 +144,14 @@ impl Vault {
         }
     }
 
-    /// Opens the vault when it can do so by itself: its root key is a token's, and the PIN is in the configured file.
+    /// Opens the vault when it can do so by itself: its root key is with KMS or transit, or a token's whose PIN is in the configured file.
     pub async fn unseal_by_itself(&self) -> Result<bool, UnsealError> {
-        if self.root_file().map_err(OpenError::from)?.provider() != Provider::Pkcs11 {
-            return Ok(false);
-        }
         let Some(holder) = self.holder_by_itself().map_err(OpenError::from)? else { return Ok(false) };
-        self.unseal_with(holder).await?;
+        // No peer's wrong tries stand in the way of this.
+        let mut tries = self.0.turn.lock().await;
+        if self.is_sealed() {
+            self.unseal_in_turn(&mut tries, holder).await?;
+        }
         Ok(true)
     }
 
@@ -148,7 +191,7 @@ impl Vault {
     ///
     /// # Errors
     /// What `old` or `new` say; then the old way in is the only one, as before.
-    pub async fn change_root(&self, old: Arc<dyn Custody>, new: Arc<dyn Custody>) -> Result<(), Refused> {
+    pub async fn change_root(&self, old: Arc<dyn Custody>, new: Arc<dyn Custody>) -> Result<Retired, Refused> {
         let opened = self.opened()?;
         self.change(&opened, old, new, None).await
     }
@@ -159,7 +202,7 @@ impl Vault {
         old: Arc<dyn Custody>,
         new: Arc<dyn Custody>,
         entry: Option<Entry>,
-    ) -> Result<(), Refused> {
+    ) -> Result<Retired, Refused> {
         // One change, sealing or unsealing at a time.
         let mut tries = self.0.turn.lock().await;
         self.may_try(&tries)?;
@@ -184,14 +227,18 @@ impl Vault {
             let _ = reply.send(core.hierarchy.rotate_root(key, || root::install(&path)));
         }))?;
         answer.await.map_err(|_| Refused::from(Code::Sealed))??;
-        let done = opened.core.event("rotateRoot", Outcome::Done, Note::None)?;
-        let ticket = opened.core.trail.append(&[done])?;
-        let _receipt = opened.core.trail.durable(ticket).await?;
+        let (reply, answer) = oneshot::channel();
+        opened.committer.run(Box::new(move |core: &Core| drop(reply.send(root_rotated(core)))))?;
+        answer.await.map_err(|_| Refused::from(Code::Sealed))??;
         let retired = tokio::task::spawn_blocking(move || old.retire(&file)).await;
-        if let Ok(Err(error)) = retired {
-            tracing::warn!(%error, "the old key stays where it was; it opens nothing any more");
-        }
-        Ok(())
+        Ok(match retired {
+            Ok(Ok(retired)) => retired,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the old key stays where it was; it opens nothing any more");
+                Retired::Kept
+            }
+            Err(_) => Retired::Kept,
+        })
     }
 
     /// operateKeys `rotate-root`: a fresh root key with the same provider. A passphrase has to be given, since the vault keeps none.
@@ -215,8 +262,8 @@ impl Vault {
             self.parties(passphrase, new, &mut tries).map_err(refuse)?
         };
         let provider = parts.1.provider();
-        self.change(opened, parts.0, parts.1, Some(entry)).await.map_err(refuse)?;
-        let body = format!("{{\"operation\":\"rotate-root\",\"provider\":\"{provider}\"}}");
+        let retired = self.change(opened, parts.0, parts.1, Some(entry)).await.map_err(refuse)?.word();
+        let body = format!("{{\"operation\":\"rotate-root\",\"provider\":\"{provider}\",\"old_key\":\"{retired}\"}}");
         Ok(Answer { decision: Some(decision), body: Some(body.into_bytes()), ..Answer::default() })
     }
 
@@ -244,9 +291,26 @@ impl Vault {
                 let holder = self.holder(&pin.0).inspect_err(|error| self.count_wrong(tries, error))?;
                 Ok((holder.clone(), holder))
             }
-            (Provider::Pkcs11, _, Some(_)) => Err(Refused::at(Code::InvalidBody, "/new_passphrase")),
+            (Provider::Kms | Provider::Transit, None, None) => {
+                let holder = self.0.config.custody.remote(provider)?;
+                Ok((holder.clone(), holder))
+            }
+            (Provider::Kms | Provider::Transit, Some(_), None) => Err(Refused::at(Code::InvalidBody, "/passphrase")),
+            (Provider::Pkcs11 | Provider::Kms | Provider::Transit, _, Some(_)) => {
+                Err(Refused::at(Code::InvalidBody, "/new_passphrase"))
+            }
             // New shares have to be in their holders' hands before the old ones die: that is for the command line of a stopped vault.
             (Provider::Shares, ..) => Err(KeysError::OtherCustody(Provider::Shares).into()),
         }
     }
+}
+
+/// The line in the trail, and the age of the root key.
+fn root_rotated(core: &Core) -> Result<(), Refused> {
+    let mut done = core.event("rotateRoot", Outcome::Done, Note::None)?;
+    let mut draft = Draft::new(core);
+    let noted = ages::turned_over(core, Aged::Root, core.clock.now(), &mut draft, &mut done)?;
+    settle(core, &mut draft, vec![done])?;
+    noted.kept(core);
+    Ok(())
 }

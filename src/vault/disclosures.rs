@@ -18,7 +18,9 @@ use crate::model::field::FieldSet;
 use crate::model::ids::{CaseId, DecisionId, DeliveryId, DisclosureId, SubjectId};
 use crate::model::rules::{Partner, PartnerKind};
 use crate::model::states::DELIVERY;
-use crate::model::wire::{Disclose, DisclosedView, DisclosureKind, DisclosureView, OverdueView, Page, PurgedView, Whom};
+use crate::model::wire::{
+    Disclose, DisclosedView, DisclosureKind, DisclosureView, DisclosuresPage, OverdueView, Page, PurgedView, Whom,
+};
 use crate::policy::{Facts, SubjectFacts};
 use crate::store::layout::{RowKey, prefix};
 use crate::tenant::Tenant;
@@ -190,12 +192,12 @@ impl Vault {
             Some(last) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&bound, &last)?)),
             None => None,
         };
-        let name = match () {
-            () if query.overdue => "overdue",
-            () if query.updates => "updates",
-            () => "disclosures",
+        let rest = DisclosuresPage { next_cursor, ..DisclosuresPage::default() };
+        let body = match () {
+            () if query.overdue => DisclosuresPage { overdue: Some(items), ..rest },
+            () if query.updates => DisclosuresPage { updates: Some(items), ..rest },
+            () => DisclosuresPage { disclosures: Some(items), ..rest },
         };
-        let body = serde_json::json!({name: items, "next_cursor": next_cursor});
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }

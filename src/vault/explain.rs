@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use crate::audit::Outcome;
 use crate::model::caller::{Caller, Operation, Role};
 use crate::model::code::Code;
 use crate::model::ids::{CallerId, ConsentId, RestrictionId, SubjectId};
-use crate::model::wire::ExplainDecision;
+use crate::model::wire::{ExplainDecision, ExplainedContext, ExplainedView, GuardView, RuleView};
 use crate::policy::roles::{self, Cell};
 use crate::policy::{self, Ask, Facts, Rule, SubjectFacts, SubjectState};
 use crate::tenant::Tenant;
@@ -120,15 +118,16 @@ impl Vault {
         let guards: Vec<_> = policy::explain(&ask, &facts)
             .into_iter()
             .map(|finding| {
-                let rules: Vec<Value> = finding.rules().map(|rule| shown(&tenant, rule)).collect();
-                json!({"guard": finding.guard, "name": finding.name, "holds": finding.holds,
-                       "code": finding.code.map(Code::text), "rules": rules})
+                let rules = finding.rules().map(|rule| shown(&tenant, rule)).collect();
+                let code = finding.code.map(Code::text);
+                GuardView { guard: finding.guard, name: finding.name, holds: finding.holds, code, rules }
             })
             .collect();
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = person.as_ref().map(|person| person.tag);
         let admitted = core.admit(&allowed, entry).await?;
-        let body = json!({"decision": decision, "context": {"policy_version": tenant.version(), "guards": guards}});
+        let context = ExplainedContext { policy_version: tenant.version().to_owned(), guards };
+        let body = ExplainedView { decision, context };
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }
@@ -136,25 +135,27 @@ impl Vault {
 
 /// A rule that a guard went by: its kind, its id, and the policy version that it stands in. What stands about the person has
 /// ids of the vault's own; the reference of a contract is the application's word for it.
-fn shown(tenant: &Tenant, rule: Rule<'_>) -> Value {
-    let version = tenant.version();
-    let of_policy = |kind: &str, id: &str| json!({"kind": kind, "id": id, "policy_version": version});
+fn shown(tenant: &Tenant, rule: Rule<'_>) -> RuleView {
+    let of_person = |kind: &'static str, id: String| RuleView { kind, id, basis: None, term: None, policy_version: None };
+    let of_policy = |kind: &'static str, id: &str| {
+        let policy_version = Some(tenant.version().to_owned());
+        RuleView { policy_version, ..of_person(kind, id.to_owned()) }
+    };
     match rule {
-        Rule::Basis(rule) => {
-            json!({"kind": "basis", "id": rule.id, "basis": rule.basis, "term": rule.term, "policy_version": version})
-        }
+        Rule::Basis(rule) => RuleView { basis: Some(rule.basis), term: Some(rule.term.clone()), ..of_policy("basis", &rule.id) },
         Rule::Assessment(assessment) => of_policy("assessment", &assessment.id),
         Rule::Legal(rule) => of_policy("legal-rule", &rule.id),
         Rule::Transfer(rule) => of_policy("transfer", &rule.id),
         Rule::Partner(partner) => of_policy("partner", &partner.id),
         Rule::Retention(group) => of_policy("retention", tenant.group_name(group)),
         Rule::Consent(consent) => {
-            json!({"kind": "consent", "id": ConsentId::from_bytes(consent.id), "policy_version": consent.policy_version})
+            let policy_version = Some(consent.policy_version.clone());
+            RuleView { policy_version, ..of_person("consent", ConsentId::from_bytes(consent.id).to_string()) }
         }
-        Rule::Contract(contract) => json!({"kind": "contract", "id": contract.reference}),
-        Rule::Preference(preference) => json!({"kind": "preference", "id": preference.name}),
-        Rule::Restriction(restriction) => json!({"kind": "restriction", "id": RestrictionId::from_bytes(restriction.id)}),
-        Rule::Guardian(word) => json!({"kind": "guardian-consent", "id": SubjectId::from_bytes(word.guardian)}),
-        Rule::Extension(extension) => json!({"kind": "extension", "id": extension.ground}),
+        Rule::Contract(contract) => of_person("contract", contract.reference.clone()),
+        Rule::Preference(preference) => of_person("preference", preference.name.clone()),
+        Rule::Restriction(restriction) => of_person("restriction", RestrictionId::from_bytes(restriction.id).to_string()),
+        Rule::Guardian(word) => of_person("guardian-consent", SubjectId::from_bytes(word.guardian).to_string()),
+        Rule::Extension(extension) => of_person("extension", extension.ground.clone()),
     }
 }

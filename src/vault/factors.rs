@@ -8,7 +8,7 @@ use crate::audit::Outcome;
 use crate::model::caller::{CallerKind, Operation};
 use crate::model::code::Code;
 use crate::model::ids::CallerId;
-use crate::model::wire::{FactorView, StepUp};
+use crate::model::wire::{FactorView, StepUp, SteppedUp};
 use crate::policy::{Facts, Second};
 use crate::store::layout::RowKey;
 
@@ -120,7 +120,7 @@ impl Vault {
         if !core.registry.step_up(&call.caller.token, until) {
             return Err(no());
         }
-        let body = serde_json::json!({"until": until, "acr": ACR}).to_string().into_bytes();
+        let body = serde_json::to_vec(&SteppedUp { until, acr: ACR }).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(decision), body: Some(body), ..Answer::default() })
     }
 }

@@ -12,7 +12,7 @@ use crate::audit::{Note, Outcome};
 
 use super::committer::{Change, Committer, Expect, RowChange};
 use super::core::Core;
-use super::idempotency;
+use super::{idempotency, places};
 
 /// Between two looks at the trail; the longest tail that could be cut off unnoticed.
 const LOOK: Duration = Duration::from_secs(10);
@@ -35,9 +35,11 @@ impl Housekeeping {
         let (stop, stopped) = channel();
         let thread = std::thread::Builder::new().name("housekeeping".into()).spawn(move || {
             let mut told = 0;
+            let mut seen = places::Seen::default();
             let mut looks = 0;
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(LOOK) {
                 told = tell_keyring(&core, told);
+                places::look(&core, &committer, &mut seen);
                 looks += 1;
                 if looks % SWEEP_EVERY == 0 {
                     sweep(&core, &committer);

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use keys::{Id, SubjectKeys};
+use keys::{Id, SubjectKeys, SystemKey};
 use parking_lot::Mutex;
 
 use crate::audit::Outcome;
@@ -13,6 +13,7 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::{DecisionId, SubjectId};
 use crate::policy::{Facts, Second, SubjectFacts, SubjectState};
+use crate::store::Row;
 use crate::store::layout::RowKey;
 
 use super::call::{Answer, Call, Refused};
@@ -59,15 +60,17 @@ impl<'a> Begun<'a> {
 /// An Idempotency-Key in use; letting go of it lets the next call with the key in.
 pub(crate) struct Held<'a> {
     in_flight: &'a Mutex<HashSet<Id>>,
-    digest: Id,
+    /// The same whatever keys live, and known to this process alone.
+    holds: Id,
     key: Vec<u8>,
+    named: Vec<u8>,
     request: [u8; 32],
     expired: bool,
 }
 
 impl Drop for Held<'_> {
     fn drop(&mut self) {
-        self.in_flight.lock().remove(&self.digest);
+        self.in_flight.lock().remove(&self.holds);
     }
 }
 
@@ -82,6 +85,7 @@ impl Held<'_> {
             location: answer.location.clone(),
             body: if small { answer.body.clone() } else { None },
             decision: answer.decision.map(|id| *id.bytes()),
+            named: self.named.clone(),
         };
         let expires = core.clock.now().as_second() + KEPT_SECONDS;
         let plain = pack(&first)?;
@@ -125,25 +129,35 @@ pub(crate) fn begin_item<'a>(
     let Some(idempotency) = &call.idempotency else { return Ok(Begun::Plain) };
     // Persons who come through one portal have keys of their own.
     let person: &[u8] = call.caller.subject.as_ref().map_or(&[], |subject| subject.bytes());
-    let named: [&[u8]; 4] = [call.caller.id.bytes(), person, &item.to_be_bytes(), idempotency.key.as_bytes()];
-    let digest = core.hierarchy.keyed_digest("idempotency", &named);
-    let digest = first16(&digest);
-    if !in_flight.lock().insert(digest) {
+    let named_by: [&[u8]; 4] = [call.caller.id.bytes(), person, &item.to_be_bytes(), idempotency.key.as_bytes()];
+    let named = keys::named("idempotency", &named_by);
+    let holds = first16(&keys::digest::sha256(&[&named]));
+    if !in_flight.lock().insert(holds) {
         return Err(Code::IdempotencyInFlight.into());
     }
+    let names = names(core, &named);
+    let key = names.first().cloned().ok_or(Code::Internal)?;
     let request = keys::digest::sha256(&[&idempotency.request]);
-    let mut held = Held { in_flight, digest, key: RowKey::Idempotency(digest).bytes(), request, expired: false };
-    let Some(value) = core.store.row(&held.key)? else { return Ok(Begun::First(held)) };
+    let mut held = Held { in_flight, holds, key, named, request, expired: false };
+    // While the row key turns over, the answer may still be under the name that the older one gave it.
+    let mut found = None;
+    for name in names {
+        found = core.store.row(&name)?.map(|value| (name, value));
+        if found.is_some() {
+            break;
+        }
+    }
+    let Some((name, value)) = found else { return Ok(Begun::First(held)) };
     let (owner, expires, subject, sealed) = parts(&value).ok_or(Code::StoreUnavailable)?;
     if expires <= core.clock.now().as_second() {
-        held.expired = true;
+        held.expired = name == held.key;
         return Ok(Begun::First(held));
     }
     let plain = if owner {
         let keys = core.hierarchy.subject(&core.rows(), &subject)?.ok_or(Code::Erased)?;
-        keys.open_row(&held.key, sealed)?
+        keys.open_row(&name, sealed)?
     } else {
-        core.hierarchy.open_row(&held.key, sealed)?
+        core.hierarchy.open_row(&name, sealed)?
     };
     let first: FirstAnswer = unpack(plain.bytes())?;
     if !keys::digest::same(&first.request, &held.request) {
@@ -177,6 +191,49 @@ fn again(core: &Core, call: &Call, operation: Operation, subject: Option<Subject
     entry.tag = tag;
     let _ticket = core.trail.append(&[entry])?;
     Ok(())
+}
+
+/// The names that the row may have, one for each living generation of the row key, the newest first.
+fn names(core: &Core, named: &[u8]) -> Vec<Vec<u8>> {
+    core.hierarchy.named_digests(named).iter().map(|digest| RowKey::Idempotency(first16(digest)).bytes()).collect()
+}
+
+/// A first answer under the newest row key and the name that it gives it.
+pub(crate) enum TurnedOver {
+    /// It is so already.
+    Current,
+    /// The row from now on.
+    Row(Row),
+    /// Nobody can come to it any more: its owner is gone, or it does not say what it is named by.
+    Gone,
+}
+
+/// Works out what becomes of a first answer when the row key turns over.
+pub(crate) fn turned_over(core: &Core, key: &[u8], value: &[u8]) -> Result<TurnedOver, Refused> {
+    let (owner, _, subject, sealed) = parts(value).ok_or(Code::StoreUnavailable)?;
+    let keys = if owner { core.hierarchy.subject(&core.rows(), &subject)? } else { None };
+    let plain = match (&keys, owner) {
+        (Some(keys), _) => keys.open_row(key, sealed)?,
+        (None, true) => return Ok(TurnedOver::Gone),
+        (None, false) => core.hierarchy.open_row(key, sealed)?,
+    };
+    let first: FirstAnswer = unpack(plain.bytes())?;
+    let name = names(core, &first.named).into_iter().next().filter(|_| !first.named.is_empty());
+    let Some(name) = name else { return Ok(TurnedOver::Gone) };
+    if name == key && (owner || core.hierarchy.age_of(SystemKey::Row, sealed) == Some(0)) {
+        return Ok(TurnedOver::Current);
+    }
+    let mut row = value[..HEAD].to_vec();
+    row.extend(match &keys {
+        Some(keys) => keys.seal_row(&name, plain.bytes())?,
+        None => core.hierarchy.seal_row(&name, plain.bytes())?,
+    });
+    Ok(TurnedOver::Row((name, row)))
+}
+
+/// The sealed part of a row's value.
+pub(crate) fn sealed(value: &[u8]) -> Option<(bool, &[u8])> {
+    parts(value).map(|(owner, _, _, sealed)| (owner, sealed))
 }
 
 fn parts(value: &[u8]) -> Option<(bool, i64, Id, &[u8])> {

@@ -23,7 +23,7 @@ use crate::model::code::Code;
 use crate::model::ids::{CallerId, IncidentId, TokenId};
 use crate::model::states::INCIDENT;
 use crate::model::wire::{
-    IncidentScope, IncidentStory, IncidentView, LettersView, Page, Phase, PutIncident, ReportView, Severity,
+    IncidentScope, IncidentStory, IncidentView, IncidentsPage, LettersView, Page, Phase, PutIncident, ReportView, Severity,
 };
 use crate::store::layout::{RowKey, prefix};
 use crate::tenant::Tenant;
@@ -277,7 +277,7 @@ impl Vault {
         let next_cursor = last.filter(|_| more).map(|last| seal_cursor(core, &context, &last)).transpose()?;
         let entry = core.entry(call, operation, Outcome::Allowed)?;
         let admitted = core.admit(&allowed, entry).await?;
-        let body = serde_json::json!({"incidents": incidents, "next_cursor": next_cursor});
+        let body = IncidentsPage { incidents, next_cursor };
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }

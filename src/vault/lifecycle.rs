@@ -5,16 +5,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::time::Duration;
 
 use ::keys::root::Custody;
 use ::keys::secret::SecretString;
-use ::keys::{Hierarchy, Id, Keyring, KeysError};
+use ::keys::{Hierarchy, Id, Keyring, KeysError, Places};
 use parking_lot::{Mutex, RwLock};
 
 use crate::audit::note::VerifyingKey;
-use crate::audit::{Entry, Findings, Mode, Outcome, Trail, TrailError, row_hash};
+use crate::audit::{Disk, Entry, Findings, Mode, Outcome, Trail, TrailError, row_hash};
 use crate::auth::Registry;
 use crate::backup;
 use crate::model::code::Code;
@@ -32,9 +32,14 @@ use super::bundles::Downloads;
 use super::call::Refused;
 use super::committer::Committer;
 use super::core::{Core, People, TreeRows};
-use super::custody::{CustodySettings, Given};
+use super::custody::{CustodySettings, Given, Watched};
+use super::gauges::Timings;
 use super::housekeeping::Housekeeping;
 use super::outbox::Outbox;
+use super::rotations::ages::{Ages, Periods};
+use super::rotations::job::Jobs;
+use super::rotations::{Pace, Rotations};
+use super::signers::{Successions, public_keys};
 use super::sweeper::Sweeper;
 use super::tenants::Tenants;
 use super::{factors, secrets};
@@ -52,6 +57,8 @@ pub struct VaultConfig {
     pub dir: PathBuf,
     /// When a read's trail entry counts as kept.
     pub trail_reads: Mode,
+    /// What the trail's files stand on; only a test has one that fails.
+    pub trail_disk: Disk,
     /// sled's cache, in bytes.
     pub cache_bytes: u64,
     /// Subjects whose keys are kept open in memory.
@@ -72,8 +79,14 @@ pub struct VaultConfig {
     pub post: post::Settings,
     /// How the holders of the root key are reached.
     pub custody: CustodySettings,
+    /// Where the keyring is.
+    pub keyring: Places,
     /// Where backups go and when; nowhere unless told.
     pub backup: Option<backup::Settings>,
+    /// How fast keys are turned over in the background.
+    pub pace: Pace,
+    /// How old keys may become.
+    pub periods: Periods,
     /// Called when nothing may be written any more (a failed sync): ends the process.
     pub on_fatal: OnFatal,
 }
@@ -81,9 +94,12 @@ pub struct VaultConfig {
 impl VaultConfig {
     /// The defaults, in `dir`. A fatal fault ends the process, so that a supervisor starts it afresh.
     pub fn in_dir(dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
         Self {
-            dir: dir.into(),
+            keyring: Places::one(dir.join("keys/keyring")),
+            dir,
             trail_reads: Mode::Durable,
+            trail_disk: Disk::Plain,
             cache_bytes: 64 << 20,
             cache_subjects: 65_536,
             second_person_for_callers: true,
@@ -95,6 +111,8 @@ impl VaultConfig {
             people_per_hour: 10_000,
             step_up_seconds: 300,
             custody: CustodySettings::default(),
+            pace: Pace::default(),
+            periods: Periods::default(),
             on_fatal: Arc::new(|step| {
                 tracing::error!(step, "nothing can be kept any more: the process ends");
                 std::process::exit(70);
@@ -108,10 +126,6 @@ impl VaultConfig {
 
     pub(super) fn trail(&self) -> PathBuf {
         self.dir.join("data/trail")
-    }
-
-    fn keyring(&self) -> PathBuf {
-        self.dir.join("keys/keyring")
     }
 
     pub(super) fn root(&self) -> PathBuf {
@@ -153,7 +167,7 @@ pub enum OpenError {
     RolledBack,
     /// An earlier `init` did not finish.
     #[error(
-        "an earlier init did not finish here, or keys/root was lost: put keys/root back, or remove keys/ and data/ to begin anew"
+        "an earlier init did not finish here, or keys/root was lost: put keys/root back from its copy; only where nothing was ever kept, remove keys/ and data/ to begin anew"
     )]
     HalfMade,
     /// A restore did not finish.
@@ -197,7 +211,13 @@ pub(crate) struct Inner {
     opened: RwLock<Option<Arc<Opened>>>,
     /// One sealing or unsealing at a time, and how many wrong passphrases in a row.
     pub(super) turn: tokio::sync::Mutex<WrongTries>,
+    /// What was seen last of whoever holds the root key.
+    pub(super) watched: Mutex<Watched>,
     pub(crate) in_flight: Mutex<HashSet<Id>>,
+    /// How long its syncs take.
+    pub(super) timings: Timings,
+    /// How often it was sealed.
+    sealings: tokio::sync::watch::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -222,6 +242,7 @@ pub(crate) struct Opened {
     sweeper: Sweeper,
     outbox: Outbox,
     backup: Keeper,
+    pub(crate) rotations: Rotations,
 }
 
 impl Vault {
@@ -249,11 +270,20 @@ impl Vault {
             // A token that refuses leaves nothing behind, so that the same can be tried again.
             let _ = fs::remove_dir(config.dir.join("keys"));
         })?;
+        // What a half-made vault left in the folder itself; a file elsewhere may be another vault's.
+        let _ = fs::remove_file(config.dir.join("keys/keyring"));
+        let made = Keyring::create_in(config.keyring.clone(), vault).and_then(|keyring| {
+            Hierarchy::create(vault, root, keyring).inspect_err(|_| {
+                // They were made just now, and hold nothing that lives.
+                config.keyring.spots.iter().for_each(|spot| drop(fs::remove_file(&spot.path)));
+            })
+        });
+        let (hierarchy, _gate, writes) = made.inspect_err(|_| {
+            let _ = fs::remove_file(&staged);
+            let _ = fs::remove_dir(config.dir.join("keys"));
+        })?;
         private_dir(&config.dir.join("data")).map_err(|e| OpenError::File("data/", e))?;
         let store = open_store(config)?;
-        let _ = fs::remove_file(config.keyring());
-        let keyring = Keyring::create(&config.keyring(), vault)?;
-        let (hierarchy, _gate, writes) = Hierarchy::create(vault, root, keyring)?;
         let hierarchy = Arc::new(hierarchy);
         let public = hierarchy.public_key();
         let origin = origin(vault);
@@ -290,7 +320,8 @@ impl Vault {
     /// Opens the vault's files. It stays sealed until [`Vault::unseal`].
     pub fn open(config: &VaultConfig, clock: Clock) -> Result<Self, OpenError> {
         if !config.root().exists() {
-            return Err(OpenError::NoVault);
+            // With data beside, it was not made to its end, or has lost what opens it.
+            return Err(if config.db().exists() { OpenError::HalfMade } else { OpenError::NoVault });
         }
         if config.dir.join(RESTORING).exists() {
             return Err(OpenError::Restoring);
@@ -321,7 +352,10 @@ impl Vault {
             tenants: Arc::new(Tenants::of(tenants)),
             opened: RwLock::new(None),
             turn: tokio::sync::Mutex::default(),
+            watched: Mutex::default(),
             in_flight: Mutex::default(),
+            timings: Timings::default(),
+            sealings: tokio::sync::watch::Sender::new(0),
         }))
     }
 
@@ -356,7 +390,7 @@ impl Vault {
         }
     }
 
-    async fn unseal_in_turn(&self, tries: &mut WrongTries, holder: Arc<dyn Custody>) -> Result<(), UnsealError> {
+    pub(super) async fn unseal_in_turn(&self, tries: &mut WrongTries, holder: Arc<dyn Custody>) -> Result<(), UnsealError> {
         let inner = self.0.clone();
         let opened = tokio::task::spawn_blocking(move || inner.open_keys(holder.as_ref())).await;
         match opened {
@@ -405,10 +439,21 @@ impl Vault {
         }
     }
 
-    /// Finishes what is under way, then empties every key from memory.
-    pub async fn seal(&self) {
+    /// Finishes what is under way, then empties every key from memory. Whether it was this call that did so.
+    pub async fn seal(&self) -> bool {
         let _turn = self.0.turn.lock().await;
-        let Some(mut opened) = self.0.opened.write().take() else { return };
+        let Some(opened) = self.0.opened.write().take() else { return false };
+        Self::empty(opened).await;
+        self.0.sealings.send_modify(|count| *count += 1);
+        true
+    }
+
+    /// Changes with every sealing: whoever holds something that was read lets go of it then.
+    pub fn sealings(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.sealings.subscribe()
+    }
+
+    async fn empty(mut opened: Arc<Opened>) {
         // Calls under way hold the keys until they have answered; 10 s is the longest a call may take to do so.
         for _ in 0..1_000 {
             match Arc::try_unwrap(opened) {
@@ -457,7 +502,7 @@ impl Inner {
     fn open_keys(&self, holder: &dyn Custody) -> Result<Opened, OpenError> {
         let vault = *self.id.bytes();
         let root = ::keys::root::open(&self.config.root(), holder)?;
-        let keyring = Keyring::open(&self.config.keyring())?;
+        let keyring = Keyring::open_in(self.config.keyring.clone())?;
         let (hierarchy, gate) = Hierarchy::open(vault, root, keyring, &TreeRows(self.store.as_ref()))?;
         let hierarchy = Arc::new(hierarchy.with_cache(self.config.cache_subjects, NODES));
         let origin = origin(vault);
@@ -468,14 +513,7 @@ impl Inner {
         let epoch_since = epoch_since.map_or(self.clock.now(), super::rows::time);
         let trail = Arc::new(trail);
         let backups = self.config.backup.as_ref().map(|settings| {
-            backups::attach(
-                settings,
-                &self.config.dir,
-                self.store.clone(),
-                &hierarchy,
-                trail.clone(),
-                (&origin, self.clock.clone()),
-            )
+            backups::attach(settings, &self.config.dir, &self.store, &hierarchy, trail.clone(), (&origin, self.clock.clone()))
         });
         let core = Core {
             vault,
@@ -490,6 +528,7 @@ impl Inner {
             people: People::new(self.config.cache_subjects),
             epoch_since: RwLock::new(epoch_since),
             commits: AtomicU64::new(mark.number),
+            timings: self.timings.clone(),
             passwords: tokio::sync::Semaphore::new(std::thread::available_parallelism().map_or(1, usize::from)),
             budget: Budget::new(self.config.people_per_hour),
             codes_tried: Attempts::new(factors::TRIES, factors::WINDOW),
@@ -501,12 +540,22 @@ impl Inner {
             delivering: tokio::sync::Mutex::default(),
             backup_every: self.config.backup.as_ref().and_then(|settings| settings.every),
             backups,
+            backing_up: std::sync::atomic::AtomicBool::new(false),
             downloads: Downloads::default(),
             bundle_days: self.config.bundle_days,
+            jobs: Jobs::default(),
+            ages: Ages::default(),
+            periods: self.config.periods.clone(),
+            successions: Successions::default(),
+            home: self.config.dir.clone(),
+            unsealed: AtomicBool::new(false),
             on_fatal: self.config.on_fatal.clone(),
         };
         super::recovery::run(&core, mark.entries, &findings)?;
         super::policies::in_force(&core).map_err(OpenError::Tenant)?.into_iter().for_each(|tenant| core.tenants.put(tenant));
+        core.jobs.load(&core).and_then(|()| core.ages.load(&core)).map_err(super::recovery::failed)?;
+        core.successions.load(core.store.as_ref())?;
+        super::signers::publish(&core);
         let core = Arc::new(core);
         let committer = Committer::start(core.clone()).map_err(|e| OpenError::File("the committer thread", e))?;
         let committer = Arc::new(committer);
@@ -518,12 +567,15 @@ impl Inner {
         let outbox = Outbox::start(core.clone(), committer.clone(), self.config.deliver_every);
         let outbox = outbox.map_err(|e| OpenError::File("the outbox thread", e))?;
         let backup = Keeper::start(core.clone()).map_err(|e| OpenError::File("the backup thread", e))?;
-        Ok(Opened { core, committer, housekeeping, sweeper, outbox, backup })
+        let rotations = Rotations::start(core.clone(), committer.clone(), self.config.pace);
+        let rotations = rotations.map_err(|e| OpenError::File("the rotations thread", e))?;
+        Ok(Opened { core, committer, housekeeping, sweeper, outbox, backup, rotations })
     }
 }
 
 impl Opened {
     fn finish(&self) {
+        self.rotations.stop();
         self.sweeper.stop();
         self.outbox.stop();
         self.housekeeping.stop();
@@ -547,12 +599,13 @@ pub(super) fn open_store(config: &VaultConfig) -> Result<SledStore, StoreError> 
 
 fn open_trail(config: &VaultConfig, hierarchy: &Arc<Hierarchy>, origin: &str) -> Result<(Trail, Findings), TrailError> {
     let signer = Arc::downgrade(hierarchy);
-    let sign = move |message: &[u8]| signer.upgrade().map(|hierarchy| hierarchy.sign(message));
-    Trail::open(&config.trail(), Arc::new(sign), hierarchy.public_key(), origin, hierarchy.last_checkpoint())
+    let sign = move |message: &[u8]| signer.upgrade().map(|hierarchy| hierarchy.sign_as(message));
+    let known = hierarchy.last_checkpoint();
+    Trail::open_on(config.trail_disk.clone(), &config.trail(), Arc::new(sign), public_keys(hierarchy), origin, known)
 }
 
 /// The shipped tenant's id: the same in every start of one vault, different in every vault.
-fn default_tenant(vault: Id) -> TenantId {
+pub(super) fn default_tenant(vault: Id) -> TenantId {
     let digest = ::keys::digest::sha256(&[b"pv1/default-tenant", &vault]);
     TenantId::from_bytes(super::core::first16(&digest))
 }

@@ -5,7 +5,7 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::field::AliasKind;
 use crate::model::ids::SubjectId;
-use crate::model::wire::LookupSubject;
+use crate::model::wire::{FoundView, LookupSubject};
 use crate::tenant::normalise;
 
 use super::call::{Answer, Call, Refused};
@@ -27,8 +27,8 @@ impl Vault {
         let Ok(normal) = normalise::alias(kind, &body.value, body.region.as_deref()) else {
             return Err(core.refuse(call, operation, Code::NotFound, None));
         };
-        let tag = core.hierarchy.alias_tag(tenant.id().bytes(), kind.number(), &normal);
-        let found = core.hierarchy.alias(&core.rows(), &tag)?;
+        let alias = core.hierarchy.alias_of(tenant.id().bytes(), kind.number(), &normal);
+        let found = core.hierarchy.alias(&core.rows(), &alias)?;
         let id = match found.as_slice() {
             [] => return Err(core.refuse(call, operation, Code::NotFound, None)),
             [one] => SubjectId::from_bytes(*one),
@@ -43,7 +43,7 @@ impl Vault {
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.tag = Some(person.tag);
         let admitted = core.admit(&allowed, entry).await?;
-        let body = format!("{{\"id\":\"{id}\"}}").into_bytes();
+        let body = serde_json::to_vec(&FoundView { id }).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }
 }

@@ -10,7 +10,7 @@ use crate::model::code::Code;
 use crate::model::ids::{NoticeId, SubjectId};
 use crate::model::standing::{Notice, Task};
 use crate::model::states::DELIVERY;
-use crate::model::wire::{BouncedNotice, NoticeKind, NoticeView, Page, SendNotice, SentNotice};
+use crate::model::wire::{BouncedNotice, NoticeKind, NoticeView, NoticesPage, Page, SendNotice, SentNotice};
 use crate::store::layout::{RowKey, prefix};
 use crate::tenant::{Tenant, own_places};
 
@@ -133,7 +133,7 @@ impl Vault {
             Some(last) => Some(BASE64_URL_SAFE_NO_PAD.encode(core.hierarchy.seal_row(&context, &last)?)),
             None => None,
         };
-        let body = serde_json::json!({"notices": views, "next_cursor": next_cursor});
+        let body = NoticesPage { notices: views, next_cursor };
         let body = Some(serde_json::to_vec(&body).map_err(|_| Code::Internal)?);
         Ok(Answer { decision: Some(admitted.decision), body, ..Answer::default() })
     }

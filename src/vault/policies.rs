@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use keys::SystemKey;
 use minicbor::{Decode, Encode};
-use serde_json::{Value, json};
+use serde::Serialize;
 
-use crate::audit::Outcome;
+use crate::audit::{Entry, Outcome};
 use crate::model::caller::{CallerKind, Operation, Role};
 use crate::model::code::Code;
 use crate::model::ids::{CallerId, ProposalId, TenantId};
@@ -19,13 +20,14 @@ use crate::tenant::publish::{Published, Right};
 use crate::tenant::{Diff, Tenant, TenantError, follows};
 
 use super::call::{Answer, Call, Refused};
-use super::committer::{Change, Expect, RowChange};
+use super::committer::{Change, Draft as Batch, Expect, RowChange};
 use super::config::{Draft, drafts};
 use super::core::{Core, fresh};
 use super::idempotency::{self, Begun, Owner};
 use super::lifecycle::Vault;
 use super::publications;
 use super::rows::{pack, time, unpack};
+use super::views::{ProposalView, PublishedView, RejectedView};
 
 /// The state of [`POLICY`] that a proposal which waits is in.
 const PROPOSED: &str = "proposed";
@@ -216,7 +218,7 @@ fn propose(core: &Core, call: &Call, tenant: &Tenant) -> Result<Prepared, Refuse
     let answer = Answer {
         decision: Some(entry.decision),
         made: true,
-        body: Some(json_bytes(&proposal_view(&row, &diff))?),
+        body: Some(json_bytes(&proposal_view(&row, diff))?),
         location: Some(format!("/v1/policy-versions/{id}")),
         ..Answer::default()
     };
@@ -252,11 +254,15 @@ fn approve(core: &Core, call: &Call, tenant: &Tenant, id: ProposalId) -> Result<
     let answer = Answer {
         decision: Some(entry.decision),
         made: true,
-        body: Some(json_bytes(&json!({
-            "version": row.version, "state": state, "proposal": id, "replaces": row.base, "published_at": now,
-            "sha256": hex(&sha256), "material": diff.material, "changes": diff.changes, "widens": diff.widens,
-            "reconsent": diff.reconsent,
-        }))?),
+        body: Some(json_bytes(&PublishedView {
+            version: row.version.clone(),
+            state,
+            proposal: id,
+            replaces: row.base.clone(),
+            published_at: now,
+            sha256: hex(&sha256),
+            diff: diff.clone(),
+        })?),
         location: Some(format!("/v1/policy-versions/{}", row.version)),
         ..Answer::default()
     };
@@ -293,7 +299,9 @@ fn approve(core: &Core, call: &Call, tenant: &Tenant, id: ProposalId) -> Result<
     change.rows.extend(replaced(core, tenant.id(), PolicyPart::Proposal, [0; 16], None)?);
     // A draft that was changed since stays for the next proposal.
     for draft in &row.drafts {
-        if let Some(stored) = core.store.row(&draft.key)?.filter(|stored| keys::digest::sha256(&[stored]) == draft.sha256) {
+        if let Some(stored) =
+            core.store.row(&draft.key)?.filter(|stored| keys::digest::same(&keys::digest::sha256(&[stored]), &draft.sha256))
+        {
             change.rows.push(RowChange { key: draft.key.clone(), expect: Expect::Is(stored), value: None });
         }
     }
@@ -307,7 +315,7 @@ fn reject(core: &Core, call: &Call, tenant: &Tenant, id: ProposalId) -> Result<P
     };
     let entry = core.entry(call, operation, Outcome::Allowed)?;
     let state = POLICY.next(PROPOSED, "reject").ok_or(Code::Internal)?;
-    let body = json_bytes(&json!({"proposal": id, "version": row.version, "state": state}))?;
+    let body = json_bytes(&RejectedView { proposal: id, version: row.version, state })?;
     let answer = Answer { decision: Some(entry.decision), body: Some(body), ..Answer::default() };
     let mut change = Change::noting(entry);
     change.rows = replaced(core, tenant.id(), PolicyPart::Proposal, [0; 16], None)?;
@@ -319,7 +327,7 @@ fn shown_proposal(core: &Core, call: &Call, tenant: TenantId, id: ProposalId) ->
     let row = if may_see.iter().any(|role| call.caller.roles.contains(role)) { open_proposal(core, tenant, id)? } else { None };
     let Some(row) = row else { return Err(Code::NotFound.into()) };
     let diff: Diff = serde_json::from_str(&row.diff).map_err(|_| Code::Internal)?;
-    Ok(Answer { body: Some(json_bytes(&proposal_view(&row, &diff))?), ..Answer::default() })
+    Ok(Answer { body: Some(json_bytes(&proposal_view(&row, diff))?), ..Answer::default() })
 }
 
 fn shown_version(core: &Core, tenant: &Arc<Tenant>, asked: &PolicyAsked) -> Result<Answer, Refused> {
@@ -397,12 +405,56 @@ impl DraftRef {
     }
 }
 
-fn proposal_view(row: &ProposalRow, diff: &Diff) -> Value {
-    json!({
-        "id": ProposalId::from_bytes(row.id), "state": PROPOSED, "version": row.version, "base": row.base,
-        "proposed_by": CallerId::from_bytes(row.by), "proposed_at": time(row.at), "sha256": hex(&digest(&row.document)),
-        "material": diff.material, "changes": diff.changes, "widens": diff.widens, "reconsent": diff.reconsent,
-    })
+/// Drafts and proposals under the newest row key: a draft is named by a digest under it, and a proposal knows its drafts by name and bytes.
+pub(crate) fn turn_over_drafts(core: &Core, batch: &mut Batch<'_>, entry: &mut Entry) -> Result<(), Refused> {
+    for tenant in core.tenants.all() {
+        let mut moved = Vec::new();
+        for draft in drafts(core, tenant.id())? {
+            let key = draft.named(core, tenant.id())?;
+            if key == draft.key && core.hierarchy.age_of(SystemKey::Row, &draft.stored) == Some(0) {
+                continue;
+            }
+            if key != draft.key && batch.row(&key)?.is_some() {
+                // Somebody drafted the same anew since.
+                batch.note(entry, draft.key, false, None)?;
+                continue;
+            }
+            let value = core.hierarchy.seal_row(&key, &pack(&draft.row)?)?;
+            let before = DraftRef::of(&draft);
+            moved.push((before, DraftRef { key: key.clone(), sha256: keys::digest::sha256(&[&value]) }));
+            batch.note(entry, draft.key, false, None)?;
+            batch.note(entry, key, false, Some(value))?;
+        }
+        let Some(plain) = joined(core, tenant.id(), PolicyPart::Proposal, [0; 16], 0)? else { continue };
+        let mut row: ProposalRow = unpack(&plain)?;
+        for known in &mut row.drafts {
+            if let Some((_, now)) = moved.iter().find(|(before, _)| before.key == known.key && before.sha256 == known.sha256) {
+                *known = DraftRef { key: now.key.clone(), sha256: now.sha256 };
+            }
+        }
+        let pieces = prefix::policy(&tenant.id(), PolicyPart::Proposal);
+        let sealed = core.store.scan(&pieces, None, usize::from(u16::MAX))?;
+        if moved.is_empty() && sealed.iter().all(|(_, sealed)| core.hierarchy.age_of(SystemKey::Row, sealed) == Some(0)) {
+            continue;
+        }
+        for change in replaced(core, tenant.id(), PolicyPart::Proposal, [0; 16], Some(&pack(&row)?))? {
+            batch.note(entry, change.key, false, change.value)?;
+        }
+    }
+    Ok(())
+}
+
+fn proposal_view(row: &ProposalRow, diff: Diff) -> ProposalView {
+    ProposalView {
+        id: ProposalId::from_bytes(row.id),
+        state: PROPOSED,
+        version: row.version.clone(),
+        base: row.base.clone(),
+        proposed_by: CallerId::from_bytes(row.by),
+        proposed_at: time(row.at),
+        sha256: hex(&digest(&row.document)),
+        diff,
+    }
 }
 
 fn open_proposal(core: &Core, tenant: TenantId, id: ProposalId) -> Result<Option<ProposalRow>, Refused> {
@@ -459,7 +511,7 @@ fn load(core: &Core, tenant: TenantId, number: u64) -> Result<(VersionRow, Docum
     let row = header(core, tenant, number)?;
     let text = joined(core, tenant, PolicyPart::Version, version_name(number), 1)?.ok_or(Code::StoreUnavailable)?;
     let text = String::from_utf8(text).map_err(|_| Code::StoreUnavailable)?;
-    if digest(&text) != row.sha256 {
+    if !keys::digest::same(&digest(&text), &row.sha256) {
         return Err(Code::StoreUnavailable.into());
     }
     let document = Document::of_text(&text).ok_or(Code::StoreUnavailable)?;
@@ -521,7 +573,7 @@ fn hex(bytes: &[u8; 32]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn json_bytes(value: &Value) -> Result<Vec<u8>, Refused> {
+fn json_bytes(value: &impl Serialize) -> Result<Vec<u8>, Refused> {
     serde_json::to_vec(value).map_err(|_| Code::Internal.into())
 }
 

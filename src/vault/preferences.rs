@@ -8,7 +8,7 @@ use crate::model::code::Code;
 use crate::model::ids::{ConsentId, SubjectId};
 use crate::model::purpose::Purpose;
 use crate::model::standing::{Consent, ConsentState, PREFERENCES, Preference, Standing};
-use crate::model::wire::SetPreference;
+use crate::model::wire::{PreferenceView, SetPreference};
 use crate::tenant::Tenant;
 
 use super::call::{Answer, Call, Refused};
@@ -61,7 +61,7 @@ fn prepare(core: &Core, call: &Call, id: SubjectId, name: &str, body: &SetPrefer
     let mut entry = core.entry(call, operation, Outcome::Allowed)?;
     entry.tag = Some(person.tag);
     let withdrawn: Vec<ConsentId> = rows.iter().map(|row| ConsentId::from_bytes(row.event.id)).collect();
-    let answer = serde_json::json!({"preference": name, "on": body.on, "at": now, "withdrawn": withdrawn});
+    let answer = PreferenceView { preference: name.to_owned(), on: body.on, at: now, withdrawn };
     let answer = Answer {
         decision: Some(entry.decision),
         body: Some(serde_json::to_vec(&answer).map_err(|_| Code::Internal)?),

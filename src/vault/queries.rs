@@ -17,7 +17,7 @@ use crate::model::code::Code;
 use crate::model::field::{Field, FieldSet, Identifiability, Kind, Sensitivity};
 use crate::model::ids::SubjectId;
 use crate::model::purpose::{Group, Purpose};
-use crate::model::wire::{Filter, FilterOp, QueryRecords};
+use crate::model::wire::{Filter, FilterOp, QueryPage, QueryRecords, QueryRow};
 use crate::policy::{self, Ask, Facts};
 use crate::store::layout::RowKey;
 use crate::tenant::Tenant;
@@ -145,10 +145,7 @@ impl Vault {
             Some(Position { after, answered: 0, ..position })
         };
         let next_cursor = next.map(|next| next.seal(core, &bound)).transpose()?;
-        let body = serde_json::json!({
-            "rows": answered.iter().map(|row| plan.view(row)).collect::<Vec<_>>(),
-            "next_cursor": next_cursor,
-        });
+        let body = QueryPage { rows: answered.iter().map(|row| plan.view(row)).collect(), next_cursor };
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.records = answered.len() as u32;
@@ -237,14 +234,11 @@ impl Plan<'_> {
         (!values.is_empty()).then_some(values)
     }
 
-    fn view(&self, row: &Row) -> Value {
-        let fields: serde_json::Map<_, _> =
+    fn view(&self, row: &Row) -> QueryRow {
+        let fields =
             self.fields.iter().filter_map(|field| Some((field.name.clone(), row.values.get(&field.number)?.clone()))).collect();
-        if self.open {
-            serde_json::json!({"subject": row.subject, "fields": fields})
-        } else {
-            serde_json::json!({"pseudonym": format!("psn_{}", BASE64_URL_SAFE_NO_PAD.encode(row.pseudonym)), "fields": fields})
-        }
+        let pseudonym = || format!("psn_{}", BASE64_URL_SAFE_NO_PAD.encode(row.pseudonym));
+        QueryRow { subject: self.open.then_some(row.subject), pseudonym: (!self.open).then(pseudonym), fields }
     }
 }
 
@@ -268,10 +262,12 @@ struct Chosen {
 /// The rows of some people: each decided about, noted, and opened. Keys that change meanwhile ask for another try.
 async fn opened_rows(looking: &Looking<'_>, ids: &[SubjectId]) -> Result<Vec<Row>, Refused> {
     for number in 1..=TRIES {
-        let this = Try { turn: looking.core.hierarchy.turn(), last: number == TRIES };
+        let this = Try { turn: looking.core.hierarchy.turn(), first: number == 1, last: number == TRIES };
         if let Some(rows) = try_rows(looking, ids, this).await? {
             return Ok(rows);
         }
+        let ids: Vec<keys::Id> = ids.iter().map(|id| *id.bytes()).collect();
+        looking.core.people.forget(&ids, &[]);
     }
     Err(Code::Overloaded.into())
 }
@@ -287,17 +283,19 @@ struct Looking<'a> {
     key: [u8; 32],
 }
 
-/// One of several tries: the turn of the keys when it began, and whether it is the last.
+/// One of several tries: the turn of the keys when it began, and whether it is the first or the last.
 #[derive(Clone, Copy)]
 struct Try {
     turn: u64,
+    first: bool,
     last: bool,
 }
 
 impl Looking<'_> {
     /// Somebody whose rows do not open although nothing changed under the query: that is noted, and stops nobody else.
     fn closed(&self, this: Try, refused: &Refused, tag: Option<[u8; 16]>) -> Option<Refused> {
-        let keys_changed = self.core.hierarchy.turn() != this.turn;
+        // The first may have met the moment between the commit of a change and its end.
+        let keys_changed = this.first || self.core.hierarchy.turn() != this.turn;
         // A large record's pieces may have been replaced between its first row and the others.
         let pieces_changed = refused.code == Code::StoreUnavailable && !this.last;
         let changed = keys_changed || pieces_changed;

@@ -51,10 +51,10 @@ impl Vault {
     /// does not open although nothing is wrong with it: with the new keys it does.
     pub async fn read_records(&self, call: &Call, subject: SubjectId, ask: ReadRecords) -> Result<Answer, Refused> {
         let mut last = None;
-        for _ in 0..TRIES {
+        for number in 0..TRIES {
             let turn = self.opened()?.core.hierarchy.turn();
             match self.read_once(call, subject, &ask).await {
-                Err(refused) if is_closed(&refused) && self.opened()?.core.hierarchy.turn() != turn => continue,
+                Err(refused) if is_closed(&refused) && may_have_changed(&self.opened()?.core, subject, number, turn) => continue,
                 // A large record's pieces were replaced between its first row and the others.
                 Err(refused) if refused.code == Code::StoreUnavailable => last = Some(refused),
                 Err(refused) if refused.decision.is_none() => {
@@ -191,6 +191,13 @@ impl Vault {
 fn mask(field: &Field, plain: &[u8]) -> Result<Option<String>, Refused> {
     let text = std::str::from_utf8(plain).map_err(|_| Code::Internal)?;
     Ok(field.masked(text))
+}
+
+/// Whether keys and rows of a person that did not fit in this try (counted from 0) may fit in the next one: the keys changed under it, or it was
+/// the first, which may have met the moment between the commit of a change and its end. The next try reads both anew.
+pub(crate) fn may_have_changed(core: &Core, subject: SubjectId, number: usize, turn: u64) -> bool {
+    core.people.forget(&[*subject.bytes()], &[]);
+    number == 0 || core.hierarchy.turn() != turn
 }
 
 /// Whether a key or a row did not open, rather than a guard refused: after a change of the keys it may.

@@ -11,6 +11,7 @@ use crate::model::ids::{CallerId, ConsentId, DecisionId, SubjectId, VaultId};
 use crate::model::purpose::Purpose;
 use crate::model::rules::Basis;
 use crate::model::standing::ConsentState;
+use crate::model::wire::ReceiptView;
 use crate::store::layout::RowKey;
 use crate::tenant::Tenant;
 
@@ -42,15 +43,10 @@ impl Vault {
         let decision = DecisionId::from_bytes(row.decision);
         let proof = proof_of(core, row.near, decision, |note| matches!(note, Note::Consent { .. }))?;
         let receipt = RawValue::from_string(row.receipt).map_err(|_| Code::Internal)?;
-        let body = serde_json::to_vec(&Answered { receipt, proof }).map_err(|_| Code::Internal)?;
+        let body =
+            serde_json::to_vec(&ReceiptView { receipt, proof, keys: core.successions.shown() }).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }
-}
-
-#[derive(serde::Serialize)]
-struct Answered {
-    receipt: Box<RawValue>,
-    proof: String,
 }
 
 /// The receipt of an event, in RFC 8785 form.

@@ -717,7 +717,8 @@ pub(crate) fn wraps_of(row: &RecordRow) -> Vec<(Group, Vec<u8>)> {
     row.wraps.iter().filter_map(|wrap| Some((Group::new(wrap.group)?, wrap.bytes.to_vec()))).collect()
 }
 
-fn wraps_from(wraps: Vec<(Group, Vec<u8>)>) -> Result<Vec<Wrap>, Refused> {
+/// The same, as rows have them.
+pub(crate) fn wraps_from(wraps: Vec<(Group, Vec<u8>)>) -> Result<Vec<Wrap>, Refused> {
     let wrap = |(group, bytes): (Group, Vec<u8>)| Some(Wrap { group: group.number(), bytes: bytes.try_into().ok()? });
     wraps.into_iter().map(wrap).collect::<Option<_>>().ok_or(Code::Internal.into())
 }

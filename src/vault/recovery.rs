@@ -39,20 +39,27 @@ pub(crate) fn run(core: &Core, mark: u64, findings: &Findings) -> Result<(), Ope
     core.registry
         .load(core.store.as_ref(), &core.hierarchy)
         .map_err(|e| OpenError::File("the callers", std::io::Error::other(e)))?;
-    for row in unfinished(core).map_err(failed)? {
-        certify(core, row.0, row.1, &Before::default()).map_err(failed)?;
+    if core.hierarchy.is_closed() {
+        return seal_unfinished(core).map_err(failed);
     }
+    // The old epoch's key may still lie in a place of the keyring that is away.
+    core.unsealed.store(!unfinished(core).map_err(failed)?.is_empty(), Ordering::Relaxed);
     Ok(())
 }
 
-fn state(core: &Core, name: &'static str, note: Note) -> Result<(), OpenError> {
+/// Seals the erasures that were carried out and have no certificate yet. On the committer's thread, or before it starts.
+pub(crate) fn seal_unfinished(core: &Core) -> Result<(), Refused> {
+    unfinished(core)?.into_iter().try_for_each(|(id, row)| certify(core, id, row, &Before::default()).map(drop))
+}
+
+pub(super) fn state(core: &Core, name: &'static str, note: Note) -> Result<(), OpenError> {
     let event = core.event(name, Outcome::Done, note).map_err(failed)?;
     let ticket = core.trail.append(&[event])?;
     let _receipt = core.trail.durable_blocking(ticket)?;
     Ok(())
 }
 
-fn failed(refused: Refused) -> OpenError {
+pub(crate) fn failed(refused: Refused) -> OpenError {
     OpenError::File("recovery", std::io::Error::other(refused.code.sentence()))
 }
 

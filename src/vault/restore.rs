@@ -9,14 +9,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
 
 use ::keys::root::Custody;
-use ::keys::{Gate, Group, Hierarchy, Id, Keyring, KeysError, RecordContext, Rows, RowsError};
+use ::keys::{Gate, Group, Hierarchy, Id, Keyring, KeysError, Places, RecordContext, Rows, RowsError};
 
-use crate::audit::{self, Entry, Note, Outcome, Trail, TrailError};
-use crate::backup::frame::RowWritten;
-use crate::backup::replay::Source;
-use crate::backup::{BackupError, public_key_of};
+use crate::audit::note::VerifyingKey;
+use crate::audit::{self, Entry, Note, Outcome, Trail, TrailError, signers};
+use crate::backup::frame::{RowWritten, decode_rows, rows_in};
+use crate::backup::replay::{Played, Source};
+use crate::backup::{BackupError, Progress, Step, public_key_of, public_keys_of};
 use crate::model::ids::{DecisionId, RecordId, SubjectId, VaultId};
 use crate::model::time::Clock;
 use crate::store::layout::{self, CommitMark, Envelope, RecordHead, RowKey, prefix};
@@ -27,10 +29,15 @@ use super::check::Rows as AllRows;
 use super::core::{OWN, TreeRows};
 use super::lifecycle::{RESTORING, VaultConfig, private_dir, sync_dir};
 use super::records::{label_context, wraps_of};
+use super::restoring::UnderWay;
 use super::rows::{LabelRow, SubjectRow, unpack};
+use super::signers::public_keys;
 
-/// Bytes of rows that are committed at once.
-const BATCH: usize = 4 << 20;
+/// Frames of the backup that wait to be loaded; as many are in memory.
+const WAITING: usize = 8;
+
+/// Appends to the trail after which its sync is waited for.
+const APPENDS: u64 = 64;
 
 /// Records of one person that a drill reads at most.
 const RECORDS: usize = 50;
@@ -44,6 +51,9 @@ pub enum RestoreError {
     /// There is a vault's data already.
     #[error("there is data in this folder already: nothing is written over it")]
     Exists,
+    /// Another process restores into this folder.
+    #[error("another restore into this folder is under way")]
+    UnderWay,
     /// The keys are not there.
     #[error(
         "{0} is missing: a backup never holds it. Put keys/root and keys/keyring of this vault into the folder first, mode 0600 in a folder of mode 0700"
@@ -137,25 +147,41 @@ pub struct Drilled {
 }
 
 /// Where the keys lie.
-struct KeyFiles {
-    root: PathBuf,
-    keyring: PathBuf,
+pub struct KeyFiles {
+    /// The file of the root key.
+    pub root: PathBuf,
+    /// The keyring, of which one place is enough.
+    pub keyring: Places,
+}
+
+impl From<&Path> for KeyFiles {
+    /// Of a folder with a root key and one plain place of a keyring.
+    fn from(folder: &Path) -> Self {
+        Self { root: folder.join("root"), keyring: Places::one(folder.join("keyring")) }
+    }
+}
+
+impl From<&PathBuf> for KeyFiles {
+    fn from(folder: &PathBuf) -> Self {
+        Self::from(folder.as_path())
+    }
 }
 
 impl KeyFiles {
-    fn below(folder: &Path) -> Result<Self, RestoreError> {
-        let (root, keyring) = (folder.join("root"), folder.join("keyring"));
-        for (file, name) in [(&root, "keys/root"), (&keyring, "keys/keyring")] {
-            if !file.exists() {
-                return Err(RestoreError::NoKeys(name));
-            }
+    fn check(&self) -> Result<(), RestoreError> {
+        if !self.root.exists() {
+            return Err(RestoreError::NoKeys("keys/root"));
         }
-        Ok(Self { root, keyring })
+        match self.keyring.spots.iter().any(|spot| spot.path.exists()) {
+            true => Ok(()),
+            false => Err(RestoreError::NoKeys("keys/keyring")),
+        }
     }
 
     fn open(&self, vault: Id, holder: &dyn Custody, rows: &dyn Rows, looks: bool) -> Result<(Hierarchy, Gate), KeysError> {
         let root = ::keys::root::open(&self.root, holder)?;
-        let keyring = if looks { Keyring::look(&self.keyring) } else { Keyring::open(&self.keyring) }?;
+        let places = self.keyring.clone();
+        let keyring = if looks { Keyring::look_in(places) } else { Keyring::open_in(places) }?;
         Hierarchy::open(vault, root, keyring, rows)
     }
 }
@@ -169,12 +195,27 @@ pub fn restore(
     from: &Path,
     number: Option<u64>,
     holder: &dyn Custody,
+    progress: &Progress,
 ) -> Result<Restored, RestoreError> {
     let data = config.dir.join("data");
     if fs::read_dir(&data).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(RestoreError::Exists);
     }
-    let keys = KeyFiles::below(&config.dir.join("keys"))?;
+    let keys = KeyFiles { root: config.root(), keyring: config.keyring.clone() };
+    keys.check()?;
+    let under_way = UnderWay::begin(&config.dir).map_err(|error| RestoreError::File("restore.json".into(), error))?;
+    let under_way = under_way.ok_or(RestoreError::UnderWay)?;
+    under_way.during(progress, || restore_in(config, (&keys, clock), (from, number), holder, progress))
+}
+
+fn restore_in(
+    config: &VaultConfig,
+    (keys, clock): (&KeyFiles, &Clock),
+    (from, number): (&Path, Option<u64>),
+    holder: &dyn Custody,
+    progress: &Progress,
+) -> Result<Restored, RestoreError> {
+    let data = config.dir.join("data");
     let failed = |name: &'static str| move |error| RestoreError::File(name.into(), error);
     let beside = config.dir.join(RESTORING);
     let _ = fs::remove_dir_all(&beside);
@@ -184,71 +225,83 @@ pub fn restore(
     if ::keys::root::vault(&keys.root)? != vault {
         return Err(RestoreError::Foreign);
     }
-    let (store, played) = rows_of(&source, &beside, &keys, vault, holder)?;
+    let (store, played) = rows_of(&source, &beside, keys, (vault, holder), progress)?;
     let (hierarchy, _gate) = keys.open(vault, holder, &TreeRows(&store), false)?;
     let hierarchy = Arc::new(hierarchy);
-    if hierarchy.public_key() != public_key_of(from)?.public {
+    if !public_keys(&hierarchy).contains(&public_key_of(from)?.public) {
         return Err(RestoreError::Foreign);
     }
-    let restored = trail_of(&source, &beside, &store, &hierarchy, clock, played)?;
+    let restored = trail_of(&source, (&beside, &store), &hierarchy, (clock, progress), played)?;
     // The trail that the keyring knew went on elsewhere; from here on this one does.
     let head = restored.head;
     hierarchy.checkpoint(head.0, head.1)?;
+    let key = VerifyingKey { name: public_key_of(from)?.name, public: hierarchy.public_key() };
+    let list = signers::list(&key, &super::signers::read(&store)?);
     drop(store);
-    let key = public_key_of(from)?;
     put_public(&config.dir, from, &format!("{key}\n"))?;
+    super::signers::put(&config.dir, "vault.keys", &list).map_err(failed("vault.keys"))?;
     let _ = fs::remove_dir(&data);
     fs::rename(&beside, &data).map_err(failed("data/"))?;
     sync_dir(&config.dir).map_err(failed("the vault's folder"))?;
+    progress.begin(Step::Done, 0);
     Ok(restored.restored)
 }
 
-/// Restores into `scratch`, reads everything of `sample` people with the keys in `keys`, compares every row with the trail, and
-/// leaves nothing behind. The vault may be running: its keyring is looked at and not written to.
-pub fn drill(
-    keys: &Path,
-    scratch: &Path,
-    clock: &Clock,
-    from: &Path,
-    number: Option<u64>,
-    holder: &dyn Custody,
-    sample: usize,
-) -> Result<Drilled, RestoreError> {
-    let keys = KeyFiles::below(keys)?;
-    let folder = scratch.join(format!("oubliette-drill-{}", std::process::id()));
+/// What a drill takes, and how much it reads.
+pub struct Drill<'a> {
+    /// Root key and keyring, which are looked at and not written to: the vault may be running.
+    pub keys: KeyFiles,
+    /// Where the scratch copy goes; nothing is left behind there.
+    pub scratch: &'a Path,
+    /// The target.
+    pub from: &'a Path,
+    /// The backup; the newest unless told.
+    pub number: Option<u64>,
+    /// People of whom everything is read.
+    pub sample: usize,
+}
+
+/// Restores into the scratch folder, reads everything of a sample of the people, and compares every row with the trail.
+pub fn drill(drill: &Drill<'_>, clock: &Clock, holder: &dyn Custody, progress: &Progress) -> Result<Drilled, RestoreError> {
+    drill.keys.check()?;
+    let folder = drill.scratch.join(format!("oubliette-drill-{}", std::process::id()));
     let _ = fs::remove_dir_all(&folder);
     private_dir(&folder).map_err(|error| RestoreError::File("the scratch folder".into(), error))?;
-    let done = drill_in(&keys, &folder, clock, from, number, holder, sample);
+    let done = drill_in(drill, &folder, clock, holder, progress);
     // Ciphertext only; and the next drill removes what this one could not.
     let _ = fs::remove_dir_all(&folder);
+    if done.is_ok() {
+        progress.begin(Step::Done, 0);
+    }
     done
 }
 
 fn drill_in(
-    keys: &KeyFiles,
+    drill: &Drill<'_>,
     folder: &Path,
     clock: &Clock,
-    from: &Path,
-    number: Option<u64>,
     holder: &dyn Custody,
-    sample: usize,
+    progress: &Progress,
 ) -> Result<Drilled, RestoreError> {
-    let source = open(from, number)?;
-    source.check()?;
+    let keys = &drill.keys;
+    let source = open(drill.from, drill.number)?;
+    source.check(progress)?;
     let files = source.manifest.files.len();
     let vault = *source.manifest.vault.bytes();
     if ::keys::root::vault(&keys.root)? != vault {
         return Err(RestoreError::Foreign);
     }
-    let (store, played) = rows_of(&source, folder, keys, vault, holder)?;
+    let (store, played) = rows_of(&source, folder, keys, (vault, holder), progress)?;
     let (hierarchy, gate) = keys.open(vault, holder, &TreeRows(&store), true)?;
     let hierarchy = Arc::new(hierarchy);
-    let restored = trail_of(&source, folder, &store, &hierarchy, clock, played)?.restored;
+    let restored = trail_of(&source, (folder, &store), &hierarchy, (clock, progress), played)?.restored;
+    let wanted = (drill.sample as u64).min(restored.people);
+    progress.begin(Step::Reading, wanted);
     let mut drilled = Drilled { restored, files, people: 0, records: 0, fields: 0, rows_checked: 0 };
     // Ids are random, so people after a random place are a random sample.
     let mut after = [b"s".as_slice(), &::keys::random::bytes::<16>()?].concat();
     let mut around = false;
-    while drilled.people < (sample as u64).min(drilled.restored.people) {
+    while drilled.people < wanted {
         let page = store.scan(b"s", Some(&after), 1)?;
         let Some((key, sealed)) = page.into_iter().next() else {
             if around {
@@ -258,6 +311,7 @@ fn drill_in(
             continue;
         };
         read_person(&store, &hierarchy, &gate, vault, (&key, &sealed), &mut drilled)?;
+        progress.add(1);
         after = key;
     }
     let mut rows = AllRows::of(&store);
@@ -270,8 +324,7 @@ fn drill_in(
 }
 
 fn open(from: &Path, number: Option<u64>) -> Result<Source<'_>, RestoreError> {
-    let public = public_key_of(from)?.public;
-    Ok(Source::open(from, &public, number)?)
+    Ok(Source::open(from, &public_keys_of(from)?, number)?)
 }
 
 /// What playing the log came to.
@@ -282,45 +335,80 @@ struct Rebuilt {
     erased_again: u64,
 }
 
-/// Loads the base and plays the log.
+/// What the thread that reads the target hands to the one that loads.
+enum Read {
+    /// A frame of the base.
+    Base(Vec<u8>),
+    /// A batch of the log with its number.
+    Batch(u64, Vec<u8>),
+}
+
+/// The last batch of a log, not loaded, and how far the rest went.
+struct Loaded {
+    last: Vec<RowWritten>,
+    played: Played,
+    erased_again: u64,
+}
+
+/// Loads the base and plays the log but for its last batch: one thread reads and checks, this one loads. Nothing is durable yet.
+fn load(source: &Source<'_>, store: &SledStore, progress: &Progress) -> Result<Loaded, RestoreError> {
+    progress.begin(Step::Rows, source.row_bytes()?);
+    let (sender, frames) = sync_channel(WAITING);
+    std::thread::scope(|threads| {
+        let reader = std::thread::Builder::new().name("restore-read".into());
+        let reader = reader.spawn_scoped(threads, move || {
+            // Whoever loads and went away has an error of its own.
+            let send = |read| sender.send(read).map_err(|_| BackupError::Stopped);
+            source.base(|frame| send(Read::Base(frame)))?;
+            source.log(|number, batch| send(Read::Batch(number, batch)))
+        });
+        let reader = reader.map_err(|error| RestoreError::File("the thread that reads the backup".into(), error))?;
+        let (mut waiting, mut erased_again) = (None, 0);
+        let take = |frame: &[u8]| -> Result<(), RestoreError> {
+            let rows = rows_in(frame).ok_or_else(|| BackupError::Damaged("rows".into()))?;
+            store.load(rows)?;
+            progress.add(frame.len() as u64);
+            Ok(())
+        };
+        for read in frames {
+            match read {
+                Read::Base(frame) => take(&frame)?,
+                Read::Batch(number, batch) => {
+                    if number > source.manifest.number {
+                        let rows = rows_in(&batch).unwrap_or_default();
+                        erased_again +=
+                            rows.iter().filter(|(key, value)| key.starts_with(b"x") && value.is_some()).count() as u64;
+                    }
+                    if let Some(before) = waiting.replace(batch) {
+                        take(&before)?;
+                    }
+                }
+            }
+        }
+        let played = reader.join().unwrap_or(Err(BackupError::Stopped))?;
+        let last = decode_rows(&waiting.unwrap_or_default()).ok_or_else(|| BackupError::Damaged("log".into()))?;
+        Ok(Loaded { last, played, erased_again })
+    })
+}
+
+/// Every row as the target has it last. They are durable with the mark that [`trail_of`] writes.
 fn rows_of(
     source: &Source<'_>,
     folder: &Path,
     keys: &KeyFiles,
-    vault: Id,
-    holder: &dyn Custody,
+    (vault, holder): (Id, &dyn Custody),
+    progress: &Progress,
 ) -> Result<(SledStore, Rebuilt), RestoreError> {
     let store = SledStore::open(&folder.join("db"), Settings::default(), Arc::new(|_| {}))?;
-    let mut batch = Batch::default();
-    let mut bytes = 0;
-    let mut put = |rows: Vec<RowWritten>, last: bool| -> Result<(), BackupError> {
-        bytes += rows.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>();
-        batch.writes.extend(rows);
-        if bytes > BATCH || last {
-            store.commit(&std::mem::take(&mut batch))?;
-            bytes = 0;
-        }
-        Ok(())
-    };
-    source.base(|rows| put(rows, false))?;
-    let mut waiting: Option<Vec<RowWritten>> = None;
-    let mut erased_again = 0;
-    let (needed, tombstone) = (source.manifest.number, b"x");
-    let played = source.log(|number, rows| {
-        if number > needed {
-            erased_again += rows.iter().filter(|(key, value)| key.starts_with(tombstone) && value.is_some()).count() as u64;
-        }
-        waiting.replace(rows).map_or(Ok(()), |rows| put(rows, false))
-    })?;
-    put(Vec::new(), true)?;
+    let Loaded { last, played, erased_again } = load(source, &store, progress)?;
+    let put = |rows: Vec<RowWritten>| store.load(rows.iter().map(|(key, value)| (key.as_slice(), value.as_deref())));
     let mut rebuilt =
         Rebuilt { last: played.last, ended: played.ended.map(|error| error.to_string()), left_out: false, erased_again };
     // The last batch may be one that the vault was killed before carrying out. Where it opens an epoch, the keyring knows.
-    let last = waiting.unwrap_or_default();
     let marker = |rows: &[RowWritten]| rows.iter().any(|(key, _)| key.starts_with(b"n\xff"));
     let with = With { store: &store, last: &last };
     match keys.open(vault, holder, &with, true) {
-        Ok(_) => put(last, true)?,
+        Ok(_) => put(last)?,
         Err(KeysError::WrongPassphrase) => return Err(RestoreError::WrongPassphrase),
         Err(KeysError::RolledBack | KeysError::Damaged) if marker(&last) => {
             rebuilt.left_out = true;
@@ -372,21 +460,20 @@ struct WithTrail {
 /// Writes the trail anew, says in it what is lost, and voids what was announced and is not there.
 fn trail_of(
     source: &Source<'_>,
-    folder: &Path,
-    store: &SledStore,
+    (folder, store): (&Path, &SledStore),
     hierarchy: &Arc<Hierarchy>,
-    clock: &Clock,
+    (clock, progress): (&Clock, &Progress),
     rebuilt: Rebuilt,
 ) -> Result<WithTrail, RestoreError> {
     let manifest = &source.manifest;
     let mark = store.row(&RowKey::Mark.bytes())?.map_or(Ok(CommitMark::default()), |bytes| CommitMark::parse(&bytes))?;
     let signer = Arc::downgrade(hierarchy);
-    let sign = move |text: &[u8]| signer.upgrade().map(|hierarchy| hierarchy.sign(text));
+    let sign = move |text: &[u8]| signer.upgrade().map(|hierarchy| hierarchy.sign_as(text));
     let origin = format!("oubliette.local/{}", manifest.vault);
     let (trail, _) = Trail::open(&folder.join("trail"), Arc::new(sign), hierarchy.public_key(), &origin, None)?;
     let (mut voided, mut announced) = (BTreeSet::new(), Vec::new());
-    let mut index = 0;
-    let entries = source.trail(|entries| {
+    let (mut index, mut appends) = (0, 0_u64);
+    let entries = source.trail(progress, |entries| {
         for entry in &entries {
             if let Note::Void { entries } = &entry.note {
                 voided.extend(entries.iter().copied());
@@ -397,7 +484,10 @@ fn trail_of(
             index += 1;
         }
         let ticket = trail.append(&entries)?;
-        let _receipt = trail.durable_blocking(ticket)?;
+        appends += 1;
+        if appends.is_multiple_of(APPENDS) {
+            let _receipt = trail.durable_blocking(ticket)?;
+        }
         Ok(())
     })?;
     announced.retain(|index| !voided.contains(index));

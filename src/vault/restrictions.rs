@@ -8,7 +8,7 @@ use crate::model::caller::{CallerKind, Operation};
 use crate::model::code::Code;
 use crate::model::ids::{RecordId, RestrictionId, SubjectId};
 use crate::model::standing::{Held, Restriction, RestrictionKind};
-use crate::model::wire::{ExceptPurposes, LiftRestriction, RestrictSubject, RestrictionView};
+use crate::model::wire::{ExceptPurposes, LedToErasure, LiftRestriction, RestrictSubject, RestrictionView};
 use crate::store::layout::RowKey;
 use crate::tenant::Tenant;
 
@@ -235,7 +235,7 @@ impl Vault {
         let lifted = next_step(core, person, hold, call, "lifted", Some(reason.to_owned()))?;
         let erasure = holds::release(opened, person, hold, entry, lifted).await?;
         let body = match erasure {
-            Some(erasure) => Some(serde_json::to_vec(&serde_json::json!({ "erasure": erasure })).map_err(|_| Code::Internal)?),
+            Some(erasure) => Some(serde_json::to_vec(&LedToErasure { erasure }).map_err(|_| Code::Internal)?),
             None => None,
         };
         Ok(Answer { decision: Some(decision), body, ..Answer::default() })

@@ -7,6 +7,7 @@ use crate::model::wire::RopaAsked;
 
 use super::call::{Answer, Call, Refused};
 use super::lifecycle::Vault;
+use super::views::RopaView;
 
 mod counts;
 mod table;
@@ -29,9 +30,7 @@ impl Vault {
         }
         let counts = counts::counted(core, &tenant, &asked).await?;
         let made_at = core.clock.now();
-        let body = serde_json::json!({
-            "vault": self.id(), "made_at": made_at, "register": register, "transparency": counts,
-        });
+        let body = RopaView { vault: self.id(), made_at, register, transparency: counts };
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision, body: Some(body), ..Answer::default() })
     }

@@ -5,6 +5,7 @@
 
 use jiff::Timestamp;
 use jiff::civil::Date;
+use keys::Alias;
 use minicbor::{Decode, Encode};
 
 use crate::model::code::Code;
@@ -48,14 +49,37 @@ pub(crate) struct SubjectRow {
     pub standing: Standing,
 }
 
-/// Where a subject's alias lies in the alias tree.
+/// By what a subject can be found: enough to make the tag under any generation of the index keys, and not the text.
 #[derive(Encode, Decode)]
 #[cbor(map)]
 pub(crate) struct AliasRow {
     #[n(0)]
     pub kind: u8,
+    /// Its tag under the index key of generation 0, where it was made while that lived.
     #[cbor(n(1), with = "minicbor::bytes")]
-    pub tag: [u8; 24],
+    pub tag: Option<[u8; 24]>,
+    /// The digest of its text. A vault from before generations did not keep it.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub digest: Option<[u8; 32]>,
+}
+
+impl AliasRow {
+    /// What is kept of an alias.
+    pub(crate) fn of(alias: &Alias) -> Self {
+        Self { kind: alias.kind(), tag: alias.first(), digest: alias.digest() }
+    }
+
+    /// The alias of a subject of this controller.
+    pub(crate) fn alias(&self, tenant: &[u8; 16]) -> Alias {
+        Alias::kept(*tenant, self.kind, self.digest, self.tag)
+    }
+}
+
+impl SubjectRow {
+    /// By what it can be found.
+    pub(crate) fn found_by(&self) -> impl Iterator<Item = Alias> {
+        self.aliases.iter().map(|row| row.alias(&self.tenant))
+    }
 }
 
 /// The notice that was shown before collection.
@@ -267,6 +291,9 @@ pub(crate) struct RequestRow {
     /// The person's authority, by its id.
     #[n(25)]
     pub authority: Option<String>,
+    /// SHA-256 of each download code that it may have been given under row keys that are gone.
+    #[cbor(n(26), with = "minicbor::bytes", default)]
+    pub former_codes: Vec<u8>,
 }
 
 /// What a request is about.
@@ -588,6 +615,9 @@ pub(crate) struct FirstAnswer {
     pub body: Option<Vec<u8>>,
     #[cbor(n(5), with = "minicbor::bytes")]
     pub decision: Option<[u8; 16]>,
+    /// What the name of its row is a keyed digest of, so that it can be named anew.
+    #[cbor(n(6), with = "minicbor::bytes", default)]
+    pub named: Vec<u8>,
 }
 
 /// The CBOR bytes of a row.

@@ -10,7 +10,7 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::field::Kind;
 use crate::model::ids::SubjectId;
-use crate::model::wire::VerifySecret;
+use crate::model::wire::{SecretMatch, VerifySecret};
 use crate::policy::Facts;
 
 use super::call::{Answer, Call, Refused};
@@ -70,7 +70,7 @@ impl Vault {
             }
         };
         let matches = compared(core, verifier, body.value.0).await?;
-        let body = format!("{{\"matches\":{matches}}}").into_bytes();
+        let body = serde_json::to_vec(&SecretMatch { matches }).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }
 }

@@ -8,13 +8,15 @@ use std::collections::BTreeMap;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use keys::SystemKey;
 use minicbor::{Decode, Encode};
 use serde_json::Value;
 
 use crate::audit::Outcome;
 use crate::model::caller::{Operation, Role};
 use crate::model::code::Code;
-use crate::model::wire::{ReadStats, RecordStats};
+use crate::model::wire::{ReadStats, RecordStats, StatsCell, StatsView};
+use crate::store::Row;
 use crate::store::layout::{RowKey, prefix};
 use crate::tenant::Tenant;
 use crate::tenant::measures::{Measure, looks_personal};
@@ -29,6 +31,25 @@ use super::rows::{pack, unpack};
 /// The most that one call counts, and how old it may be.
 const MOST: u64 = 1_000_000;
 const OLDEST_DAYS: i32 = 400;
+
+/// What names the row of a count: its digest is made of them.
+fn parts_of(values: &[Pair]) -> Vec<&[u8]> {
+    values.iter().flat_map(|pair| [pair.dimension.as_bytes(), pair.value.as_bytes()]).collect()
+}
+
+/// A count under the newest statistics key and the name that it gives it; `None` where it is so already.
+pub(crate) fn turned_over(core: &Core, key: &[u8], sealed: &[u8]) -> Result<Option<Row>, Refused> {
+    let Some(RowKey::Statistic { tenant, measure, day, .. }) = RowKey::parse(key) else { return Err(Code::Internal.into()) };
+    let plain = core.hierarchy.open_statistic(key, sealed)?;
+    let row: Statistic = unpack(plain.bytes())?;
+    let values = core.hierarchy.statistic_digests(&parts_of(&row.values)).first().map(first16).ok_or(Code::Internal)?;
+    let name = RowKey::Statistic { tenant, measure, day, values }.bytes();
+    if name == key && core.hierarchy.age_of(SystemKey::Statistics, sealed) == Some(0) {
+        return Ok(None);
+    }
+    let value = core.hierarchy.seal_statistic(&name, plain.bytes())?;
+    Ok(Some((name, value)))
+}
 
 /// How often a count is tried again when somebody else counts the same at the same moment.
 const TRIES: usize = 8;
@@ -89,28 +110,42 @@ impl Vault {
             .iter()
             .map(|(dimension, value)| Pair { dimension: dimension.clone(), value: value.clone() })
             .collect();
-        let parts: Vec<&[u8]> = values.iter().flat_map(|pair| [pair.dimension.as_bytes(), pair.value.as_bytes()]).collect();
-        let key = RowKey::Statistic {
-            tenant: *tenant.id().bytes(),
-            measure: measure.number,
-            day: day_of(counted.at.to_zoned_datetime(TimeZone::UTC).date()),
-            values: first16(&core.hierarchy.statistic_digest(&parts)),
+        let parts = parts_of(&values);
+        let day = day_of(counted.at.to_zoned_datetime(TimeZone::UTC).date());
+        let named = |digest: &[u8; 32]| {
+            let values = first16(digest);
+            RowKey::Statistic { tenant: *tenant.id().bytes(), measure: measure.number, day, values }.bytes()
         };
-        let key = key.bytes();
         let mut entry = core.entry(call, operation, Outcome::Allowed)?;
         entry.records = 1;
         let answer = Answer { decision: Some(entry.decision), ..Answer::default() };
         for _ in 0..TRIES {
-            let old = core.store.row(&key)?;
+            // While the statistics key turns over, the count may still be under the name that the older one gave it.
+            let names: Vec<Vec<u8>> = core.hierarchy.statistic_digests(&parts).iter().map(named).collect();
+            let Some(key) = names.first() else { return Err(Code::Internal.into()) };
+            let mut old = None;
+            for name in &names {
+                old = core.store.row(name)?.map(|bytes| (name, bytes));
+                if old.is_some() {
+                    break;
+                }
+            }
             let mut row = match &old {
-                Some(bytes) => unpack(core.hierarchy.open_statistic(&key, bytes)?.bytes())?,
+                Some((name, bytes)) => unpack(core.hierarchy.open_statistic(name, bytes)?.bytes())?,
                 None => Statistic { values: values.clone(), ..Statistic::default() },
             };
             row.count = row.count.saturating_add(counted.count);
             row.sum = row.sum.saturating_add(counted.sum.unwrap_or(0));
-            let sealed = core.hierarchy.seal_statistic(&key, &pack(&row)?)?;
+            let sealed = core.hierarchy.seal_statistic(key, &pack(&row)?)?;
             let mut change = Change::noting(entry.clone());
-            let expect = old.map_or(Expect::Absent, Expect::Is);
+            let expect = match old {
+                Some((name, bytes)) if name == key => Expect::Is(bytes),
+                Some((name, bytes)) => {
+                    change.rows.push(RowChange { key: name.clone(), expect: Expect::Is(bytes), value: None });
+                    Expect::Absent
+                }
+                None => Expect::Absent,
+            };
             change.rows.push(RowChange { key: key.clone(), expect, value: Some(sealed) });
             if let Some(held) = &held {
                 change.rows.push(held.keep(core, &Owner::Vault, &answer)?);
@@ -153,11 +188,8 @@ impl Vault {
         let (shown, suppressed) = shown(cells, floor);
         entry.records = shown.len() as u32;
         let admitted = core.admit(&allowed, entry).await?;
-        let cells: Vec<Value> = shown.into_iter().map(|cell| cell.view(measure)).collect();
-        let body = serde_json::json!({
-            "measure": measure.name, "from": from, "until": until, "by": ask.by, "floor": floor,
-            "cells": cells, "suppressed": suppressed,
-        });
+        let cells = shown.into_iter().map(|cell| cell.view(measure)).collect();
+        let body = StatsView { measure: measure.name.clone(), from, until, by: ask.by, floor, cells, suppressed };
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }
@@ -281,12 +313,8 @@ fn shown(cells: Vec<Cell>, floor: u64) -> (Vec<Cell>, bool) {
 }
 
 impl Cell {
-    fn view(self, measure: &Measure) -> Value {
-        let mut view = serde_json::json!({"value": self.value, "count": self.count});
-        if measure.most.is_some() {
-            view["sum"] = self.sum.into();
-        }
-        view
+    fn view(self, measure: &Measure) -> StatsCell {
+        StatsCell { value: self.value, count: self.count, sum: measure.most.is_some().then_some(self.sum) }
     }
 }
 

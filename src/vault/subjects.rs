@@ -161,12 +161,12 @@ fn prepare(core: &Core, call: &Call, body: CreateSubject, held: Option<&Held<'_>
         let kind = AliasKind::named(&alias.r#type).ok_or_else(|| refuse(&format!("/aliases/{place}/type")))?;
         let normal = normalise::alias(kind, &alias.value, Some(&body.jurisdiction))
             .map_err(|_| refuse(&format!("/aliases/{place}/value")))?;
-        let tag = core.hierarchy.alias_tag(tenant.id().bytes(), kind.number(), &normal);
-        if places.iter().any(|(known, _, _)| *known == tag) {
+        let found_by = core.hierarchy.alias_of(tenant.id().bytes(), kind.number(), &normal);
+        if places.iter().any(|(known, _, _)| *known == found_by) {
             continue;
         }
-        aliases.push(AliasRow { kind: kind.number(), tag });
-        places.push((tag, *id.bytes(), kind != AliasKind::Phone));
+        aliases.push(AliasRow::of(&found_by));
+        places.push((found_by, *id.bytes(), kind != AliasKind::Phone));
     }
     let groups = match group {
         Some(group) => GroupSet::EMPTY.with(key_group(group)?),

@@ -240,6 +240,101 @@ async fn erasing_a_group_leaves_the_others() {
     assert_eq!(house.read(ada, "c-marketing", &["name"]).await.unwrap_err().code, Code::KeyDestroyed);
 }
 
+/// An enclosure that keeps what it encloses as it is, and lets go of it only when it is told to.
+#[derive(Default)]
+struct Stubborn(std::sync::atomic::AtomicBool);
+
+impl ::keys::enclosure::Enclosure for Stubborn {
+    fn kind(&self) -> &'static str {
+        "stubborn"
+    }
+
+    fn assurance(&self) -> ::keys::Assurance {
+        ::keys::Assurance::Hardware
+    }
+
+    fn enclose(
+        &self,
+        _: &::keys::enclosure::About<'_>,
+        secret: &::keys::enclosure::EpochSecret,
+    ) -> Result<Vec<u8>, ::keys::KeysError> {
+        Ok(secret.bytes().to_vec())
+    }
+
+    fn disclose(
+        &self,
+        _: &::keys::enclosure::About<'_>,
+        enclosed: &[u8],
+    ) -> Result<::keys::secret::Plaintext, ::keys::KeysError> {
+        Ok(::keys::enclosure::disclosed(enclosed.to_vec()))
+    }
+
+    fn destroy_but(&self, _: &::keys::enclosure::About<'_>, _: &[u8]) -> Result<::keys::enclosure::Destroyed, ::keys::KeysError> {
+        match self.0.load(std::sync::atomic::Ordering::Relaxed) {
+            true => Err(::keys::KeysError::Token("it does not let go")),
+            false => Ok(::keys::enclosure::Destroyed::default()),
+        }
+    }
+
+    fn destroy_all(&self, _: &::keys::enclosure::About<'_>) -> Result<::keys::enclosure::Destroyed, ::keys::KeysError> {
+        Ok(::keys::enclosure::Destroyed::default())
+    }
+}
+
+/// A place that goes away between the commit and the destruction: there is no way back, and no certificate yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_is_not_sealed_while_a_place_of_the_keyring_may_hold_the_old_key() {
+    use std::sync::atomic::Ordering;
+
+    use ::keys::Spot;
+    let stubborn = Arc::new(Stubborn::default());
+    let mut house = House::new().await;
+    let spot = Spot {
+        name: "stubborn".into(),
+        path: house.config.dir.join("keys/enclosed"),
+        enclosure: Some(stubborn.clone() as Arc<dyn ::keys::enclosure::Enclosure>),
+    };
+    house.vault.change_places(super::PlaceChange::Add(spot.clone())).await.unwrap();
+    house.config.keyring.spots.push(spot);
+    let (ada, body) =
+        (house.ada().await, |ada: SubjectId| json!({"subject": ada.to_string(), "scope": "subject", "cause": "request"}));
+    stubborn.0.store(true, Ordering::Relaxed);
+    let erased = house.erase(body(ada)).await;
+    assert_eq!((erased["state"].as_str(), &erased["certificate"]), (Some("unlinked"), &Value::Null));
+    assert_eq!(house.read(ada, "a-account", &[]).await.unwrap_err().code, Code::Erased);
+    let id: ErasureId = erased["id"].as_str().unwrap().parse().unwrap();
+    let shown = async |house: &House| -> Value {
+        let shown = house.vault.erasure(&call(&house.officer, None), id).await.unwrap();
+        serde_json::from_slice(&shown.body.unwrap()).unwrap()
+    };
+    // Nor does a restart seal it; and nobody else is erased meanwhile.
+    house = house.reopen().await;
+    assert_eq!(shown(&house).await["state"], "unlinked");
+    let grace = {
+        let body = json!({"class": "consumer", "jurisdiction": "DE", "notice": notice()});
+        let made = house.vault.create_subject(&call(&house.writer, Some("a-account")), from(body)).await.unwrap();
+        text(&made, "id").parse::<SubjectId>().unwrap()
+    };
+    let opened = house.vault.open_erasure(&call(&house.officer, None), from(body(grace))).await.unwrap();
+    let other: ErasureId = text(&opened, "id").parse().unwrap();
+    let approve = async || house.vault.approve_erasure(&call(&house.second, None), other, ApproveErasure::default()).await;
+    let refused = approve().await.map(drop).unwrap_err();
+    assert_eq!(refused.code, Code::CustodyUnavailable);
+    assert!(refused.reason.unwrap().contains("stubborn"));
+    // It lets go: the next erasure meets every place, and the first one is sealed with it.
+    stubborn.0.store(false, Ordering::Relaxed);
+    let sealed: Value = serde_json::from_slice(&approve().await.unwrap().body.unwrap()).unwrap();
+    assert_eq!(sealed["state"], "sealed");
+    let places = sealed["certificate"]["places"].as_array().unwrap().clone();
+    let stated: Vec<_> = places.iter().map(|place| (place["name"].as_str().unwrap(), place["state"].as_str().unwrap())).collect();
+    assert_eq!(stated, [("first", "in-step"), ("stubborn", "in-step")]);
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    while shown(&house).await["state"] != "sealed" {
+        assert!(std::time::Instant::now() < until, "the first erasure is never sealed");
+        tokio::task::yield_now().await;
+    }
+}
+
 /// Every row that the store has now.
 fn rows(house: &House) -> Vec<(Vec<u8>, Vec<u8>)> {
     house.vault.opened().unwrap().core.store.scan(b"", None, 1_000_000).unwrap()
@@ -668,4 +763,36 @@ async fn a_telling_that_is_cut_short_goes_on_where_it_was_and_tells_nobody_twice
         assert_eq!(super::publications::round(&opened.core, &opened.committer, &|| true).await.unwrap(), Some(0));
         assert_eq!((count(&opened, b"b"), count(&opened, b"w")), (230, 230));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_row_that_was_sealed_before_its_key_was_destroyed_is_refused_rather_than_lost() {
+    use super::committer::{Change, Expect, RowChange};
+    use crate::audit::{Note, Outcome};
+    use crate::store::layout::RowKey;
+    let house = House::new().await;
+    let tenant = house.vault.tenants().next().unwrap().clone();
+    let admin: PutCaller = from(json!({"name": "admin", "kind": "person", "roles": ["key_admin"]}));
+    let admin = house.vault.bootstrap(&tenant, admin).await.unwrap().1;
+    let admin = house.vault.authenticate(&admin).unwrap();
+    // As a call does that has got so far and waits.
+    let sealed = |key: &[u8]| {
+        let opened = house.vault.opened().unwrap();
+        opened.core.hierarchy.seal_row(key, b"late").unwrap()
+    };
+    let key = RowKey::Case(crate::model::ids::CaseId::from_bytes([9; 16])).bytes();
+    let late = sealed(&key);
+    let commit = async |value: Vec<u8>| {
+        let opened = house.vault.opened().unwrap();
+        let mut change = Change::noting(opened.core.event("sweep", Outcome::Done, Note::None).unwrap());
+        change.rows.push(RowChange { key: key.clone(), expect: Expect::Any, value: Some(value) });
+        opened.committer.commit(change).await.map_err(|refused| refused.code)
+    };
+    house.vault.operate_keys(&call(&admin, None), from(json!({"operation": "rotate-tenant"}))).await.unwrap();
+    house.vault.turn_keys().await.unwrap();
+    assert_eq!(commit(late).await, Err(Code::Stale));
+    assert_eq!(commit(sealed(&key)).await, Ok(()));
+    let opened = house.vault.opened().unwrap();
+    let kept = opened.core.store.row(&key).unwrap().unwrap();
+    assert_eq!(opened.core.hierarchy.open_row(&key, &kept).unwrap().bytes(), b"late");
 }

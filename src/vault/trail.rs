@@ -11,7 +11,7 @@ use crate::audit::{Entry, EventView, Note, Outcome, TrailError, ocsf};
 use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::{CallerId, DecisionId};
-use crate::model::wire::Page;
+use crate::model::wire::{CheckpointView, Page};
 use crate::policy::Facts;
 use crate::tenant::Tenant;
 
@@ -21,6 +21,7 @@ use super::disclosures::Shown;
 use super::erasure::by_vault::scheduler_of;
 use super::erasure::load;
 use super::lifecycle::{Vault, origin};
+use super::views::EventsPage;
 
 /// Events on a page unless told, and at most.
 const PAGE: usize = 50;
@@ -128,8 +129,7 @@ impl Vault {
             }
         }
         let next_cursor = if at < end { Some(seal_cursor(core, &context, at)?) } else { None };
-        let body =
-            serde_json::to_vec(&serde_json::json!({"events": events, "next_cursor": next_cursor})).map_err(|_| Code::Internal)?;
+        let body = serde_json::to_vec(&EventsPage { events, next_cursor }).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }
 
@@ -155,7 +155,7 @@ impl Vault {
         let inclusion = query.leaf.map(|leaf| proof(core.trail.inclusion(leaf, size))).transpose()?;
         let consistency = query.from.map(|from| proof(core.trail.consistency(from, size))).transpose()?;
         let note = core.trail.checkpoint(Some(size))?;
-        let body = serde_json::json!({"size": size, "checkpoint": note, "inclusion": inclusion, "consistency": consistency});
+        let body = CheckpointView { size, checkpoint: note, inclusion, consistency, keys: core.successions.shown() };
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }

@@ -164,7 +164,7 @@ fn the_data_goes_once_the_copy_and_the_manifest_until_then() {
     let bundle = house.fulfilled(&ada, "access");
     let (copy, manifest) = (house.part(&bundle, "copy").expect(200), house.part(&bundle, "manifest").expect(200));
     assert_eq!(copy.header("content-type"), Some("text/html; charset=utf-8"));
-    assert_eq!(copy.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"));
+    assert_eq!(copy.header("content-security-policy"), Some(crate::protocol::NOTHING_ELSE));
     assert!(copy.text().contains("ada@example.org") && !copy.text().contains("<script"));
     assert_eq!(house.part(&bundle, "copy").expect(200).bytes, copy.bytes);
     let data = house.part(&bundle, "data").expect(200);

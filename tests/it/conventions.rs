@@ -434,7 +434,22 @@ fn headers_without_measure_are_refused() {
 fn a_list_of_keys_holds_no_key() {
     let house = House::shared();
     let list = house.get("/v1/keys").by(&house.holder(Role::KeyAdmin)).send().expect(200);
-    let known = ["id", "kind", "state", "provider", "algorithm", "epoch", "active_since", "age_seconds", "destroy_assurance"];
+    let known = [
+        "id",
+        "kind",
+        "state",
+        "provider",
+        "algorithm",
+        "epoch",
+        "active_since",
+        "age_seconds",
+        "destroy_assurance",
+        "overdue_at",
+        "rotates_at",
+        "generation",
+        "made_in_epoch",
+        "places",
+    ];
     for key in list.json()["keys"].as_array().unwrap() {
         key.as_object().unwrap().keys().for_each(|member| assert!(known.contains(&member.as_str()), "{member}"));
     }

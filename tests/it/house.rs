@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use jiff::{SignedDuration, Timestamp};
+use keys::Places;
 use keys::secret::SecretString;
 use oubliette::audit::note::VerifyingKey;
 use oubliette::backup::{self, SealPolicy};
-use oubliette::config::{Config, Seal};
+use oubliette::config::{Config, KeysSection, Seal};
 use oubliette::model::caller::{CallerKind, Role};
 use oubliette::model::ids::{CallerId, TenantId};
 use oubliette::model::time::Clock;
@@ -18,12 +19,13 @@ use oubliette::post::{Settings, Way};
 use oubliette::server::Bound;
 use oubliette::store::sled::{self, SledStore};
 use oubliette::tenant::Tenant;
-use oubliette::vault::{Vault, VaultConfig};
+use oubliette::vault::{Aged, Pace, Periods, Vault, VaultConfig};
 use rustls::ClientConfig;
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::oneshot;
 
+use crate::api::agrees;
 use crate::https::{Connection, Reply, trusting};
 
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
@@ -83,6 +85,11 @@ impl House {
     /// A fresh vault with so many controllers, over a store that the test can reach into.
     pub(crate) fn of_controllers(count: u8) -> Self {
         Self::make(|_| {}, count, None)
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn of_controllers_with(count: u8, configure: fn(&mut Config)) -> Self {
+        Self::make(configure, count, None)
     }
 
     /// A vault that other tests use too: only its own objects are a test's business.
@@ -369,15 +376,24 @@ impl Home {
         let limits = settings.limits;
         let (people_per_hour, step_up_seconds) = (limits.people_per_hour, limits.step_up_seconds);
         let section = settings.backup;
-        let backup = section.target.map(|target| backup::Settings {
-            target,
+        let backup = Some(backup::Settings {
+            targets: section.folders(),
             every: None,
             keep: section.keep,
             seal: if section.seal == Seal::AfterBackup { SealPolicy::AfterBackup } else { SealPolicy::Immediate },
+            needed: section.seal_targets,
             bytes_per_second: section.mib_per_second << 20,
         });
+        let backup = backup.filter(|settings| !settings.targets.is_empty());
         let post = self.post.clone();
-        let config = VaultConfig { people_per_hour, step_up_seconds, post, backup, ..config(self.path()) };
+        // Keys have no ages in a house that says nothing of them: a test that turns the clock by years is about something else.
+        let keys = Some(settings.keys).filter(|keys| *keys != KeysSection::default());
+        let pace = keys.as_ref().map_or_else(Pace::default, |keys| Pace { percent: keys.background_percent });
+        let periods = keys.map_or_else(Periods::default, |keys| Periods {
+            overdue: [(Aged::Tree, keys.tree_overdue_days), (Aged::Epoch, keys.epoch_overdue_days)].into(),
+            by_itself: [(Aged::Subjects, keys.subjects_rotate_days), (Aged::Epoch, keys.epoch_rotate_days)].into(),
+        });
+        let config = VaultConfig { people_per_hour, step_up_seconds, post, backup, pace, periods, ..config(self.path()) };
         if self.controllers.is_empty() {
             let vault = Vault::open(&config, self.clock.clone()).map_err(|error| error.to_string())?;
             return Ok((vault, None));
@@ -436,7 +452,8 @@ impl Ask<'_> {
         [text.as_bytes(), b"\r\n", self.body.as_deref().unwrap_or_default()].concat()
     }
 
-    /// Sends it over a connection of the house.
+    /// Sends it over a connection of the house. What is answered has to be as the API is described.
+    #[track_caller]
     pub(crate) fn send(self) -> Reply {
         let request = self.bytes();
         let waiting = self.house.idle.lock().unwrap().pop();
@@ -452,6 +469,7 @@ impl Ask<'_> {
         if reply.header("connection") != Some("close") && reply.status != 413 {
             self.house.idle.lock().unwrap().push(connection);
         }
+        agrees(&self.method, &self.path, &reply);
         reply
     }
 
@@ -487,8 +505,13 @@ pub(crate) fn copy_tree(from: &Path, to: &Path) {
     }
 }
 
+/// Where the keyring of every vault of this process is, for a test that is alone in it; else in its one plain place.
+pub(crate) static KEYRING: OnceLock<fn(&Path) -> Places> = OnceLock::new();
+
 fn config(dir: &Path) -> VaultConfig {
-    VaultConfig { on_fatal: Arc::new(|_| {}), cache_bytes: 8 << 20, ..VaultConfig::in_dir(dir) }
+    let config = VaultConfig { on_fatal: Arc::new(|_| {}), cache_bytes: 8 << 20, ..VaultConfig::in_dir(dir) };
+    let keyring = KEYRING.get().map_or_else(|| config.keyring.clone(), |places| places(dir));
+    VaultConfig { keyring, ..config }
 }
 
 fn passphrase() -> SecretString {

@@ -53,37 +53,70 @@ pub struct Loot {
     pub rows: Vec<(Vec<u8>, Vec<u8>)>,
     /// Strays that opened.
     pub strays: usize,
-    system: HashMap<u16, Key>,
+    /// Every key that was found on the way, the root key first: what must not stand in the memory of a sealed process.
+    pub keys: Vec<[u8; 32]>,
+    /// The vault's own keys, by use and generation.
+    system: BTreeMap<(u16, u32), Key>,
 }
 
 /// A field of some version of a record: its number and its plaintext.
 pub type Field = (u16, Vec<u8>);
 
 const ROW_KEY: u16 = 18;
+const STATISTICS_KEY: u16 = 20;
+/// Not a key but the public half of one.
+const FORMER: u16 = 21;
 
 impl Loot {
-    /// Whether the vault's own keys are known.
+    /// Whether the vault's own keys are known, each in some generation.
     pub fn has_system_keys(&self) -> bool {
-        self.system.len() == 13
+        let uses: BTreeSet<u16> = self.system.keys().map(|(usage, _)| *usage).filter(|usage| *usage != FORMER).collect();
+        uses.len() == 13
     }
 
-    /// The tag that an alias has, for a dictionary attack.
+    /// The generations of an alias kind's index key that are known.
+    pub fn index_generations(&self, kind: u8) -> Vec<u32> {
+        self.keys(u16::from(kind.wrapping_sub(1)) % 8 + 1).map(|(generation, _)| generation).collect()
+    }
+
+    /// The tags that an alias has under every index key that is known, for a dictionary attack; the newest last.
+    pub fn alias_tags(&self, tenant: &Id, kind: u8, normalised: &str) -> Vec<[u8; 24]> {
+        let tag = |(generation, key): (u32, &Key)| {
+            let digest = open::sha256(&[b"pv1/alias-text", normalised.as_bytes()]);
+            let mac = match generation {
+                0 => open::hmac(key, &[b"pv1/alias", tenant, &[kind], normalised.as_bytes()]),
+                _ => open::hmac(key, &[b"pv2/alias", tenant, &[kind], &digest]),
+            };
+            mac[..24].try_into().unwrap_or_default()
+        };
+        self.keys(u16::from(kind.wrapping_sub(1)) % 8 + 1).map(tag).collect()
+    }
+
+    /// The newest of these.
     pub fn alias_tag(&self, tenant: &Id, kind: u8, normalised: &str) -> Option<[u8; 24]> {
-        let key = self.system.get(&(u16::from(kind.wrapping_sub(1)) % 8 + 1))?;
-        let mac = open::hmac(key, &[b"pv1/alias", tenant, &[kind], normalised.as_bytes()]);
-        mac[..24].try_into().ok()
+        self.alias_tags(tenant, kind, normalised).pop()
     }
 
-    /// A digest under the vault's row key, for a dictionary attack.
+    /// A digest under the newest row key of the vault, for a dictionary attack.
     pub fn keyed_digest(&self, label: &str, parts: &[&[u8]]) -> Option<[u8; 32]> {
         let parts = std::iter::once(label.as_bytes()).chain(parts.iter().copied());
         let digests: Vec<u8> = parts.flat_map(|part| open::sha256(&[part])).collect();
-        Some(open::hmac(self.system.get(&ROW_KEY)?, &[b"pv1/prf", &digests]))
+        self.keys(ROW_KEY).last().map(|(_, key)| open::hmac(key, &[b"pv1/prf", &digests]))
+    }
+
+    fn keys(&self, usage: u16) -> impl Iterator<Item = (u32, &Key)> {
+        self.system.range((usage, 0)..=(usage, u32::MAX)).map(|((_, generation), key)| (*generation, key))
     }
 }
 
 /// A place in a tree, as in a row's header.
 type Place = (u8, u8, u32);
+
+/// Overflow rows by their keys, each with every value that it ever had.
+type Pieces<'a> = BTreeMap<&'a [u8], Vec<&'a [u8]>>;
+
+/// Ways to put the pieces of one envelope together that are tried.
+const ENVELOPES: usize = 256;
 
 /// A row key and the sealed bytes under it.
 type Row<'a> = (&'a [u8], &'a [u8]);
@@ -111,12 +144,19 @@ struct Attack<'a> {
     records: HashMap<Id, HashMap<Id, Record<'a>>>,
     /// Rows under the vault's row key.
     vault_rows: Vec<Row<'a>>,
+    /// Rows under the statistics key.
+    statistics: Vec<Row<'a>>,
     place_keys: Vec<(Place, Key)>,
     subject_keys: HashMap<Id, BTreeSet<SubjectKey>>,
 }
 
 /// Opens everything that the adversary can.
 pub fn attack(held: &Held<'_>) -> Loot {
+    attack_disclosed(held, &[])
+}
+
+/// The same adversary, who also has secrets of epochs: what stands in a slot of an enclosed place, and what its enclosure gives for that.
+pub fn attack_disclosed(held: &Held<'_>, disclosed: &[(Vec<u8>, [u8; 32])]) -> Loot {
     let mut attack = Attack {
         held,
         loot: Loot::default(),
@@ -124,23 +164,27 @@ pub fn attack(held: &Held<'_>) -> Loot {
         own: HashMap::new(),
         records: HashMap::new(),
         vault_rows: Vec::new(),
+        statistics: Vec::new(),
         place_keys: Vec::new(),
         subject_keys: HashMap::new(),
     };
     attack.sort_rows();
-    attack.begin();
+    attack.begin(disclosed);
     attack.climb_down();
     attack.open_rows();
     attack.open_strays();
     attack.open_envelopes();
     attack.open_vault_rows();
+    let subjects = attack.subject_keys.values().flatten().map(|(_, _, key)| *key);
+    let records = attack.records.values().flat_map(HashMap::values).flat_map(|record| record.keys.iter().copied());
+    attack.loot.keys.extend(subjects.chain(records).chain(attack.loot.system.values().copied()));
     attack.loot.subjects = attack.subject_keys.keys().copied().collect();
     attack.loot
 }
 
 impl<'a> Attack<'a> {
     fn sort_rows(&mut self) {
-        let mut pieces: BTreeMap<&[u8], &[u8]> = BTreeMap::new();
+        let mut pieces = Pieces::new();
         for (key, value) in self.held.rows {
             match key.first() {
                 Some(b'n') => {
@@ -160,10 +204,12 @@ impl<'a> Attack<'a> {
                     }
                 }
                 Some(b'i') => self.vault_rows.extend(value.get(25..).map(|sealed| (key.as_slice(), sealed))),
-                Some(b'e' | b'k' | b't' | b'x' | b'q' | b'o' | b'f' | b'h' | b'a' | b'w' | b'z') => {
+                Some(b'e' | b'k' | b't' | b'x' | b'q' | b'o' | b'f' | b'h' | b'a' | b'w' | b'z' | b'J') => {
                     self.vault_rows.push((key, value))
                 }
-                Some(b'v') => drop(pieces.insert(key, value)),
+                Some(b'y') => self.statistics.push((key, value)),
+                Some(b'm') if key.get(1) == Some(&5) => self.vault_rows.push((key, value)),
+                Some(b'v') => pieces.entry(key).or_default().push(value),
                 _ => {}
             }
         }
@@ -180,10 +226,12 @@ impl<'a> Attack<'a> {
         }
     }
 
-    fn begin(&mut self) {
+    fn begin(&mut self, disclosed: &[(Vec<u8>, [u8; 32])]) {
         let Some(root) = open::root_key(self.held.root, self.held.passphrase) else { return };
+        self.loot.keys.push(root);
         for slot in self.held.slots {
-            if let Some(key) = open::epoch_key(&root, slot)
+            if let Some(key) =
+                open::epoch_key(&root, slot, |enclosed| Some(disclosed.iter().find(|(known, _)| known == enclosed)?.1))
                 && !self.place_keys.contains(&((0xff, 0, 0), key))
             {
                 self.loot.epochs += 1;
@@ -195,6 +243,7 @@ impl<'a> Attack<'a> {
     /// Down the trees: each key on every row that names its place.
     fn climb_down(&mut self) {
         while let Some((place, key)) = self.place_keys.pop() {
+            self.loot.keys.push(key);
             let mut closed = self.tree.remove(&place).unwrap_or_default();
             let mut opened = Vec::new();
             closed.retain(|row| match open::wrap(&key, &self.held.vault, &[], row) {
@@ -229,7 +278,7 @@ impl<'a> Attack<'a> {
                     }
                 }
             }
-            (3, 1) => {
+            (3, 1 | 3) => {
                 for entry in plain.get(2..).unwrap_or_default().chunks_exact(40) {
                     if let (Ok(tag), Some(subject)) = (entry[..24].try_into(), id(entry, 24)) {
                         self.loot.aliases.insert((tag, subject));
@@ -237,9 +286,14 @@ impl<'a> Attack<'a> {
                 }
             }
             (3, 2) => {
-                for entry in plain.get(2..).unwrap_or_default().chunks_exact(42) {
-                    if let Some(key) = secret(entry, 10) {
-                        self.loot.system.insert(u16::from_be_bytes([entry[0], entry[1]]), key);
+                let (count, entries) = plain.split_at(2.min(plain.len()));
+                let count = count.iter().fold(0, |count, byte| count << 8 | usize::from(*byte));
+                // Entries from before generations have none.
+                let size = if entries.len() == count * 42 { 42 } else { 46 };
+                for entry in entries.chunks_exact(size) {
+                    let generation = if size == 42 { 0 } else { u32::from_be_bytes([entry[2], entry[3], entry[4], entry[5]]) };
+                    if let Some(key) = secret(entry, size - 32) {
+                        self.loot.system.insert((u16::from_be_bytes([entry[0], entry[1]]), generation), key);
                     }
                 }
             }
@@ -281,9 +335,14 @@ impl<'a> Attack<'a> {
     }
 
     fn open_vault_rows(&mut self) {
-        let Some(row_key) = self.loot.system.get(&ROW_KEY).copied() else { return };
+        let of = |usage| self.loot.keys(usage).map(|(_, key)| *key).collect::<Vec<Key>>();
+        let (row_keys, statistics_keys) = (of(ROW_KEY), of(STATISTICS_KEY));
+        for (key, sealed) in std::mem::take(&mut self.statistics) {
+            let opened = statistics_keys.iter().find_map(|one| open::wrap(one, &self.held.vault, key, sealed));
+            self.loot.rows.extend(opened.map(|plain| (key.to_vec(), plain)));
+        }
         for (key, sealed) in std::mem::take(&mut self.vault_rows) {
-            if let Some(plain) = open::wrap(&row_key, &self.held.vault, key, sealed) {
+            if let Some(plain) = row_keys.iter().find_map(|one| open::wrap(one, &self.held.vault, key, sealed)) {
                 self.open_within(key, &plain);
                 self.loot.rows.push((key.to_vec(), plain));
             }
@@ -340,7 +399,7 @@ impl<'a> Attack<'a> {
 }
 
 /// Takes a record's row apart, and puts a large one's envelope together.
-fn take_record<'a>(record: &mut Record<'a>, key: &[u8], value: &'a [u8], pieces: &BTreeMap<&[u8], &[u8]>) -> Option<()> {
+fn take_record<'a>(record: &mut Record<'a>, key: &[u8], value: &'a [u8], pieces: &Pieces<'_>) -> Option<()> {
     let version = value.get(4..12)?;
     let groups = u32::from_be_bytes(value.get(16..20)?.try_into().ok()?);
     let count = usize::from(*value.get(28)?);
@@ -351,15 +410,14 @@ fn take_record<'a>(record: &mut Record<'a>, key: &[u8], value: &'a [u8], pieces:
     record.sealed_labels.insert(rest.get(2..2 + length)?);
     let rest = rest.get(2 + length..)?;
     let chunks = u16::from_be_bytes(rest.get(..2)?.try_into().ok()?);
-    let envelope = match chunks {
-        0 => rest.get(2..)?.to_vec(),
-        chunks => {
-            let piece =
-                |chunk: u16| pieces.get([b"v", key.get(1..)?, version, &chunk.to_be_bytes()].concat().as_slice()).copied();
-            (0..chunks).map(piece).collect::<Option<Vec<_>>>()?.concat()
-        }
-    };
-    record.envelopes.insert((groups, envelope));
+    let mut envelopes = vec![if chunks == 0 { rest.get(2..)?.to_vec() } else { Vec::new() }];
+    for chunk in 0..chunks {
+        // A version that got a new key was written over the old one, piece by piece: any goes with any.
+        let pieces = pieces.get([b"v", key.get(1..)?, version, &chunk.to_be_bytes()].concat().as_slice())?;
+        let with = |envelope: &Vec<u8>| pieces.iter().map(|piece| [envelope, *piece].concat()).collect::<Vec<_>>();
+        envelopes = envelopes.iter().flat_map(with).take(ENVELOPES).collect();
+    }
+    record.envelopes.extend(envelopes.into_iter().map(|envelope| (groups, envelope)));
     record.groups.insert(groups);
     Some(())
 }

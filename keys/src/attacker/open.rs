@@ -144,12 +144,23 @@ pub(super) fn root_key(file: &[u8], passphrase: &str) -> Option<Key> {
     wrap(&under, &vault, file.get(..72)?, file.get(72..196)?)?.try_into().ok()
 }
 
-/// The epoch key in a slot of a keyring.
-pub(super) fn epoch_key(root: &Key, slot: &[u8]) -> Option<Key> {
-    if !slot.starts_with(b"PVEPOCH1") {
-        return None;
-    }
+/// The epoch key in a slot of a keyring. The secret of its epoch comes from what encloses the place, if that still gives it.
+pub(super) fn epoch_key(root: &Key, slot: &[u8], secret: impl Fn(&[u8]) -> Option<Key>) -> Option<Key> {
     let vault: [u8; 16] = slot.get(24..40)?.try_into().ok()?;
     let ext = [slot.get(16..24)?, slot.get(164..204)?].concat();
-    wrap(root, &vault, &ext, slot.get(40..164)?)?.try_into().ok()
+    if slot.starts_with(b"PVEPOCH1") {
+        return wrap(root, &vault, &ext, slot.get(40..164)?)?.try_into().ok();
+    }
+    if !slot.starts_with(b"PVEPOCH2") {
+        return None;
+    }
+    let places = 205 + 42 * usize::from(*slot.get(204)?);
+    let length = usize::from(u16::from_be_bytes(slot.get(places..places + 2)?.try_into().ok()?));
+    let enclosed = slot.get(places + 2..places + 2 + length)?;
+    let under = match enclosed {
+        [] => *root,
+        enclosed => hmac(root, &[b"pv1/enclosure", &secret(enclosed)?]),
+    };
+    let ext = [ext.as_slice(), &sha256(&[slot.get(204..places + 2 + length)?])].concat();
+    wrap(&under, &vault, &ext, slot.get(40..164)?)?.try_into().ok()
 }

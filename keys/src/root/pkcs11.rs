@@ -11,7 +11,7 @@
 
 use std::path::PathBuf;
 
-use super::{Custody, Provider, RootFile, Way};
+use super::{Custody, Provider, Retired, RootFile, Way};
 use crate::context::Id;
 use crate::error::KeysError;
 use crate::secret::{Secret32, SecretString};
@@ -22,6 +22,9 @@ const AES_GCM: u16 = 1;
 const BOUND: usize = 56;
 const ENCRYPTED: usize = 32 + 16;
 const DESCRIPTION: usize = BOUND + ENCRYPTED;
+
+/// What is said of a token without the key.
+pub(crate) const GONE: &str = "it holds no key for this root key: the key was deleted, or this is another token";
 
 /// Which token it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,10 +92,10 @@ impl Custody for Pkcs11 {
         return Err(without(kept));
     }
 
-    fn retire(&self, file: &RootFile) -> Result<(), KeysError> {
+    fn retire(&self, file: &RootFile) -> Result<Retired, KeysError> {
         let Way::Pkcs11(kept) = &file.way else { return Err(KeysError::OtherCustody(file.provider())) };
         #[cfg(feature = "pkcs11")]
-        return token::retire(self, kept);
+        return token::retire(self, kept).map(|()| Retired::Destroyed);
         #[cfg(not(feature = "pkcs11"))]
         return Err(without(kept));
     }
@@ -104,7 +107,7 @@ fn without<T>(_nothing_to_do_with: T) -> KeysError {
 }
 
 #[cfg(feature = "pkcs11")]
-mod token {
+pub(crate) mod token {
     use std::sync::{Mutex, PoisonError};
 
     use cryptoki::context::{CInitializeArgs, CInitializeFlags, Pkcs11 as Module};
@@ -115,7 +118,7 @@ mod token {
     use cryptoki::session::{Session, UserType};
     use zeroize::Zeroizing;
 
-    use super::{AES_GCM, BOUND, DESCRIPTION, Kept, MAGIC, Pkcs11, Pkcs11Settings, VERSION};
+    use super::{AES_GCM, BOUND, DESCRIPTION, GONE, Kept, MAGIC, Pkcs11, Pkcs11Settings, VERSION};
     use crate::context::Id;
     use crate::error::KeysError;
     use crate::random;
@@ -181,8 +184,6 @@ mod token {
         })
     }
 
-    const GONE: &str = "it holds no key for this root key: the key was deleted, or this is another token";
-
     fn find(session: &Session, id: &Id) -> Result<Option<ObjectHandle>, KeysError> {
         let wanted = [Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Id(id.to_vec())];
         let found = session.find_objects(&wanted).map_err(said("its objects cannot be listed"))?;
@@ -190,7 +191,7 @@ mod token {
     }
 
     /// Loads the module, logs in, does the work, and leaves nothing logged in.
-    fn speak<T>(token: &Pkcs11, work: impl FnOnce(&Session) -> Result<T, KeysError>) -> Result<T, KeysError> {
+    pub(crate) fn speak<T>(token: &Pkcs11, work: impl FnOnce(&Session) -> Result<T, KeysError>) -> Result<T, KeysError> {
         let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
         let module = match &*loaded {
             Some((settings, module)) if settings.module == token.settings.module => module.clone(),
@@ -236,7 +237,7 @@ mod token {
         done
     }
 
-    fn said(step: &'static str) -> impl Fn(Error) -> KeysError {
+    pub(crate) fn said(step: &'static str) -> impl Fn(Error) -> KeysError {
         move |_| KeysError::Token(step)
     }
 }

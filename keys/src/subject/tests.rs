@@ -203,3 +203,40 @@ fn a_keyed_digest_is_the_subjects_own_and_survives_a_withdrawal() {
     let after = ada.changed(groups(&[2]), groups(&[1]), GroupSet::EMPTY).unwrap();
     assert_eq!(digest, after.keyed_digest("contract", &[b"C-17"]));
 }
+
+#[test]
+fn a_renewed_record_is_the_same_version_under_a_key_that_the_old_wraps_do_not_hold() {
+    let instance = Instance::random().unwrap();
+    let (vault, subject, record) = ([1; 16], [2; 16], [3; 16]);
+    let all = [1, 2, 31].iter().filter_map(|number| Group::new(*number)).collect::<GroupSet>();
+    let keys = SubjectKeys::fresh(instance, vault, subject, all).unwrap();
+    let (key, wraps) = keys.new_record_key(&record, all).unwrap();
+    let context = RecordContext {
+        vault,
+        tenant: [4; 16],
+        subject,
+        groups: [1, 2].iter().filter_map(|number| Group::new(*number)).collect(),
+        record,
+        version: 7,
+        schema: 1,
+        label: [5; 32],
+    };
+    let old = key.encrypt(&context, &[(1, b"Ada"), (9, b"Lovelace")]).unwrap();
+    let (new, renewed) = keys.renew_record(&context, &wraps, &old).unwrap();
+    assert_ne!(old, new);
+    assert_eq!(crate::envelope_version(&new).unwrap(), (7, 1));
+    assert_eq!(renewed.iter().map(|(group, _)| *group).collect::<GroupSet>(), all);
+    let gate = crate::Gate::new(instance);
+    let read = |wraps: &Wraps, envelope: &[u8]| {
+        let permit = gate.permit(subject, Group::new(2).unwrap(), None, [6; 16]);
+        let key = keys.record_key(&permit, &record, wraps)?;
+        key.decrypt(&permit, &context, envelope, None)
+    };
+    assert_eq!(read(&renewed, &new).unwrap()[1].1.bytes(), b"Lovelace");
+    assert!(matches!(read(&wraps, &new), Err(KeysError::Damaged)));
+    assert!(matches!(read(&renewed, &old), Err(KeysError::Damaged)));
+    // A group whose key is gone gets no wrap of the new one.
+    let fewer = keys.changed(GroupSet::EMPTY.with(Group::new(1).unwrap()), GroupSet::EMPTY, GroupSet::EMPTY).unwrap();
+    let (_, renewed) = fewer.renew_record(&context, &wraps, &old).unwrap();
+    assert!(renewed.iter().all(|(group, _)| group.number() != 1) && renewed.len() == 2);
+}

@@ -144,6 +144,32 @@ fn a_failed_write_poisons_the_trail_and_nothing_of_it_counts() {
     assert_eq!(key.verify(dir.path()).entries, 5);
 }
 
+#[test]
+fn a_full_disk_takes_nothing_and_the_trail_goes_on_when_there_is_room() {
+    let (dir, key) = (TempDir::new().unwrap(), TestKey::new(ORIGIN));
+    let faults = Arc::new(Faults::default());
+    let trail = on(Disk::Failing(Arc::clone(&faults)), &dir, &key);
+    append(&trail, 0..3);
+    let mut long = entry(3);
+    // Longer than the zeros ahead, so that half of it makes the file longer.
+    long.written = vec![[7; 32]; 25_000];
+    for refused in [entry(3), long] {
+        faults.fill_up_after(0);
+        for _ in 0..3 {
+            assert!(matches!(trail.append(std::slice::from_ref(&refused)), Err(TrailError::Full)));
+        }
+        assert!(!trail.is_poisoned());
+        faults.heal();
+        append(&trail, trail.size()..trail.size() + 1);
+    }
+    trail.close();
+    assert_eq!(key.verify(dir.path()).first_break, None);
+    drop(trail);
+    let (trail, findings) = key.open(dir.path()).unwrap();
+    assert_eq!((findings.entries, findings.torn), (5, None));
+    append(&trail, 5..6);
+}
+
 #[tokio::test]
 async fn a_failed_sync_releases_nobody_and_poisons_the_trail() {
     let (dir, key) = (TempDir::new().unwrap(), TestKey::new(ORIGIN));

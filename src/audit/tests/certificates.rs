@@ -42,6 +42,7 @@ fn certificate() -> Certificate {
             not_checked: vec!["backups that the vault does not know".into()],
         },
         assurance: "file".into(),
+        places: Vec::new(),
         policy_version: "1".into(),
         subject_tag: "ab".repeat(16),
         claim_sha256: "cd".repeat(32),

@@ -130,12 +130,12 @@ fn a_changed_forged_or_foreign_checkpoint_is_named() {
     }
     // One that the right key signed, but for another tree.
     let checkpoint = Checkpoint { origin: ORIGIN.into(), size: 3, root: [7; 32] };
-    let other = checkpoint.signed(&key.key.public, &|text| Some(key.sign(text))).unwrap();
+    let other = checkpoint.signed(&|text| Some((key.key.public, key.sign(text)))).unwrap();
     fs::write(&file, format!("{other}{note}")).unwrap();
     assert!(matches!(key.verify(dir.path()).first_break, Some(Break::Entry { .. })));
     // One for more entries than there are.
     let checkpoint = Checkpoint { size: 5, ..checkpoint };
-    let other = checkpoint.signed(&key.key.public, &|text| Some(key.sign(text))).unwrap();
+    let other = checkpoint.signed(&|text| Some((key.key.public, key.sign(text)))).unwrap();
     fs::write(&file, format!("{note}{other}")).unwrap();
     assert!(matches!(key.verify(dir.path()).first_break, Some(Break::Entry { index: 4, .. })));
     fs::write(&file, &note).unwrap();

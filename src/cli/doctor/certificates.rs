@@ -8,15 +8,32 @@ use jiff::tz::TimeZone;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+use super::super::engine;
 use super::Finding;
+use crate::config::Config;
 use crate::model::time::Clock;
 
 const CHECK: &str = "certificate";
 const DAY: i64 = 86_400;
 
-/// One finding for each of tls/cert.pem and tls/ca.pem.
-pub(super) fn dates(dir: &Path, clock: &Clock) -> Vec<Finding> {
-    ["tls/cert.pem", "tls/ca.pem"].iter().map(|name| one(&dir.join(name), name, clock.now())).collect()
+/// One finding for each certificate that is served, and for the authority of a first run; another where certificate and key do not
+/// belong together.
+pub(super) fn dates(dir: &Path, config: &Config, clock: &Clock) -> Vec<Finding> {
+    let mut findings = vec![match &config.tls.certificate {
+        Some(path) => one(path, "tls.certificate", clock.now()),
+        None => one(&dir.join("tls/cert.pem"), "tls/cert.pem", clock.now()),
+    }];
+    // A certificate of one's own comes with an authority that others look after.
+    if config.tls.certificate.is_none() {
+        findings.push(one(&dir.join("tls/ca.pem"), "tls/ca.pem", clock.now()));
+    }
+    // Where a file is missing, that is said already.
+    let there = config.certificate_file().exists() && config.key_file().exists();
+    if let Some(trouble) = engine::certificate_trouble(config).filter(|_| there) {
+        let remedy = "put the key that the certificate was made for, and the chain in PEM, in their places; the server does not start with these";
+        findings.push(Finding::bad(CHECK, format!("certificate and key cannot be used together: {trouble}"), remedy));
+    }
+    findings
 }
 
 fn one(path: &Path, name: &str, now: Timestamp) -> Finding {

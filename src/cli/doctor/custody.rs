@@ -4,6 +4,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use keys::root::{self, Provider};
+use keys::{KeysError, Obstacle};
 
 use super::super::secrets::PassphraseFrom;
 use super::super::{custody, engine};
@@ -35,11 +36,13 @@ pub(super) fn holder(dir: &Path) -> Vec<Finding> {
             format!("config.toml says {}, keys/root is held by {provider}", word(chosen)),
             format!("correct custody.provider, or hand it on with `oubliette keys migrate --to {}`", word(chosen)),
         )),
-        Ok(_) => {}
-        Err(failure) => findings.push(Finding::bad("configuration", failure.to_string(), "correct config.toml")),
+        // A configuration that cannot be read is said with the configuration.
+        Ok(_) | Err(_) => {}
     }
-    if provider == Provider::Pkcs11 {
-        findings.push(token(dir, &file));
+    match provider {
+        Provider::Pkcs11 => findings.push(token(dir, &file)),
+        Provider::Kms | Provider::Transit => findings.push(remote(dir, &file)),
+        Provider::Passphrase | Provider::Shares => {}
     }
     findings
 }
@@ -49,6 +52,8 @@ fn word(chosen: CustodyProvider) -> Provider {
         CustodyProvider::Passphrase => Provider::Passphrase,
         CustodyProvider::Shares => Provider::Shares,
         CustodyProvider::Pkcs11 => Provider::Pkcs11,
+        CustodyProvider::AwsKms => Provider::Kms,
+        CustodyProvider::Transit => Provider::Transit,
     }
 }
 
@@ -81,5 +86,32 @@ fn token(dir: &Path, file: &root::RootFile) -> Finding {
             failure.to_string().lines().next().unwrap_or_default(),
             "bring the token back, or correct module, token and pin_file under [custody]; if its key was deleted, the vault is lost",
         ),
+    }
+}
+
+/// Whether KMS or transit opens the root key now. What it gives is dropped at once.
+fn remote(dir: &Path, file: &root::RootFile) -> Finding {
+    let check = file.provider().word();
+    let settings = match engine::custody_settings(dir) {
+        Ok(settings) => settings,
+        Err(failure) => return Finding::bad(check, failure.to_string(), "correct config.toml"),
+    };
+    match settings.remote(file.provider()).and_then(|holder| holder.unlock(file)) {
+        Ok(_key) => Finding::good(check, "opens the root key"),
+        Err(error) => Finding::bad(check, error.to_string(), remedy(&error)),
+    }
+}
+
+/// What can be done about a holder that does not open the root key.
+fn remedy(error: &KeysError) -> &'static str {
+    match error.obstacle() {
+        Some(Obstacle::Away) => "bring the provider or the way to it back; nothing is lost meanwhile",
+        Some(Obstacle::Refused) => "give the vault credentials and rights for its key again: see [custody] in config.toml",
+        Some(Obstacle::Disabled) => "enable the key at the provider, if the vault is to open again",
+        Some(Obstacle::Doomed(_)) => "cancel the deletion of the key and enable it before that day: after it the vault is lost",
+        Some(Obstacle::Gone) => {
+            "bring the key back from the provider's own backup; if it was deleted for good, the vault is lost"
+        }
+        Some(Obstacle::Unusable) | None => "correct [custody] in config.toml",
     }
 }

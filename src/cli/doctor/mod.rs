@@ -6,9 +6,11 @@ use clap::Args;
 use serde::Serialize;
 use serde_json::json;
 
+use super::engine;
 use super::failure::Failure;
 use super::folder::Folder;
 use super::out::Out;
+use crate::config::Config;
 use crate::model::time::Clock;
 
 mod backups;
@@ -16,6 +18,7 @@ mod certificates;
 mod custody;
 mod files;
 mod machine;
+mod places;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -84,14 +87,31 @@ impl Doctor {
 }
 
 fn examine(dir: &Path, clock: &Clock) -> Vec<Finding> {
-    let mut findings = files::permissions(dir);
+    let mut findings = Vec::new();
+    // What cannot be read is said once; the rest is looked over with the defaults.
+    let config = engine::configuration(dir).unwrap_or_else(|failure| {
+        findings.push(Finding::bad(
+            "configuration",
+            failure.to_string(),
+            "correct config.toml: the server does not start with it",
+        ));
+        Config { dir: dir.to_owned(), ..Config::default() }
+    });
+    findings.extend(files::permissions(dir, &config));
+    findings.extend(files::account(dir));
+    findings.extend(files::named_secrets(&config));
     findings.extend(custody::holder(dir));
     findings.push(files::overwriting(dir));
+    findings.extend(places::findings(dir));
+    findings.extend(files::mounts(dir));
     findings.push(files::room(dir));
     findings.push(machine::swap());
+    findings.push(machine::memory_locks());
     findings.push(machine::core_dumps());
+    findings.push(machine::open_files(&config));
+    findings.extend(machine::confinement(&config));
     findings.push(machine::clock(dir, clock));
-    findings.extend(certificates::dates(dir, clock));
+    findings.extend(certificates::dates(dir, &config, clock));
     findings.push(backups::age(dir, clock));
     findings
 }

@@ -1,14 +1,14 @@
 //! The one place where the command line touches the vault, the server and the trail directly.
 //! Everything else speaks HTTPS, as any application would.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keys::root::{Custody, Pkcs11Settings, RootFile};
+use keys::root::{Custody, KmsSettings, Pkcs11Settings, Retired, RootFile, TransitSettings};
 use keys::secret::SecretString;
-use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -18,22 +18,32 @@ use super::failure::Failure;
 use super::private;
 use crate::audit::Mode;
 use crate::backup::{SealPolicy, Settings};
-use crate::config::{BackupSection, Config, CustodyProvider, LogLevel, PostSection, Seal, SmtpSecurity, TrailReads};
+use crate::config::{
+    BackupSection, Config, CustodyProvider, KeysSection, LogLevel, OnOutage, PostSection, Seal, SmtpSecurity, TrailReads,
+};
 use crate::model::caller::{CallerKind, Role};
 use crate::model::time::Clock;
 use crate::model::wire::PutCaller;
 use crate::post::{self, Security, SmtpSettings, Way};
 use crate::server::{Bound, tls};
 use crate::telemetry;
-use crate::vault::{CustodySettings, OpenError, UnsealError, Vault, VaultConfig};
+use crate::vault::restoring;
+use crate::vault::{Aged, CustodySettings, OpenError, Pace, Periods, UnsealError, Vault, VaultConfig};
 
 mod backup;
+mod harden;
 mod offline;
+mod places;
 
+pub(super) use crate::audit::PublicKeys;
 pub(super) use crate::audit::manifest::verify_manifest;
 pub(super) use crate::audit::receipt::is_receipt;
-pub(super) use backup::{backup_target, create_tls, drill_backup, list_backups, newest_backup, restore_backup};
+pub(super) use backup::{backup_targets, create_tls, drill_backup, key_files, list_backups, newest_backup, restore_backup};
+pub(super) use harden::{Hardened, harden, landlock};
 pub(super) use offline::{export_trail, public_key, public_key_path, verify_certificate, verify_receipt, verify_trail};
+pub(super) use places::{
+    PlaceFound, add_place, has_plain_place, name_place, places_found, remove_place, repair_place, unname_place,
+};
 
 /// What a new vault is configured with; every line is a default, so all of them are comments.
 const CONFIG: &str = "\
@@ -50,15 +60,33 @@ const CONFIG: &str = "\
 # key = \"/etc/…/key.pem\"
 
 # [custody]
-# provider = \"passphrase\"          or \"shares\" or \"pkcs11\": who holds the root key of a new vault
+# provider = \"passphrase\"          or shares, pkcs11, aws-kms, transit: who holds the root key of a new vault
 # module = \"/usr/lib/…/….so\"      of the token's vendor, for pkcs11
 # token = \"vault\"                 its label; and pin_file = a file of mode 0600
+# kms_key = \"arn:aws:kms:…\"       for aws-kms
+# transit_address = \"https://…\"    for transit; with transit_key and transit_token_file, see docs/OPERATIONS.md
+# transit_key = \"oubliette\"
+# transit_token_file = \"/run/secrets/…\"
+# on_outage = \"go-on\"             or \"seal\": what an open vault does when the holder is away or says no
+
+# [keys]                          how old keys may become, in days; 0 is never
+# root_overdue_days = 365         past this an alarm; also epoch (90), tree (365), subjects (730)
+# tree_rotate_days = 0            at this age the vault turns them over by itself; also epoch, subjects
+# background_percent = 25         of the time of the thread that writes, for that
+
+# [keyring]
+# file = true                      the place `first`, keys/keyring
+# when_away = \"refuse\"            or \"go-on\": an erasure is carried out while a place is away, and its certificate says so
+# [[keyring.place]]               one more; make it with `oubliette keys places add`
+# name = \"second\"
+# path = \"/mnt/keys/keyring\"       enclosed_by = \"pkcs11\": under a key of the token for each epoch, with module, token, pin_file
 
 # [trail]
 # reads = \"durable\"                or \"written\": a read is released once its entry is with the operating system
 
 # [backup]
 # target = \"/mnt/backup/vault\"    a folder on another machine's disk; without, nothing is backed up
+# targets = [\"/mnt/second/vault\"]    more of them, each whole in itself
 # every_seconds = 86400
 # keep = 7
 # seal = \"immediate\"             or \"after-backup\": nobody is erased before the target holds the new tree rows
@@ -67,6 +95,16 @@ const CONFIG: &str = "\
 # smtp_host = \"mail.example.org\"    or webhook = \"https://…\", or maildir = \"letters\"
 # smtp_user = \"…\"
 # smtp_password_file = \"/run/secrets/…\"
+
+# [hardening]                     what the process forbids itself; \"required\" ends the start where it cannot be had
+# memory = \"auto\"                 or \"off\", \"required\": nothing is swapped out, where memory may be locked
+# files = \"auto\"                  nothing but what this file names is reached (Landlock); further folders:
+# readable = []
+# writable = []
+# calls = \"auto\"                  no programs, no mounts, no debugging (seccomp)
+
+# [metrics]
+# listen = \"127.0.0.1:9464\"       /metrics, /healthz and /readyz over plain HTTP; nowhere unless told
 
 # [log]
 # format = \"text\"                  or \"json\"
@@ -86,11 +124,15 @@ pub(super) struct Created {
 pub(super) struct Running {
     runtime: Runtime,
     vault: Vault,
+    /// Looks after whoever holds the root key.
+    watch: JoinHandle<()>,
     address: SocketAddr,
+    metrics: Option<SocketAddr>,
     fingerprint: String,
     server: JoinHandle<std::io::Result<()>>,
     signal: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
+    hardened: Option<Hardened>,
 }
 
 /// Makes a new vault in `dir` that a passphrase opens: see [`create_as`].
@@ -134,20 +176,51 @@ pub(super) fn start(
     shares: &[SecretString],
     quiet: bool,
 ) -> Result<Running, Failure> {
-    let mut config = load(dir)?;
-    if let Some(listen) = listen {
-        config.server.listen = listen;
+    let configured = || -> Result<Config, Failure> {
+        let mut config = load(dir)?;
+        config.server.listen = listen.unwrap_or(config.server.listen);
+        Ok(config)
+    };
+    let mut config = configured()?;
+    if restoring::look(dir).is_some() {
+        let _ = telemetry::start(&config.log);
+        wait_for_restore(&config)?;
+        // The restore may have brought the vault's own.
+        config = configured()?;
     }
     if quiet && config.log.level == LogLevel::Info {
         config.log.level = LogLevel::Warn;
     }
     // Logging that has begun already stays as it is.
     let _ = telemetry::start(&config.log);
-    run(&config, passphrase, shares)
+    let hardened = harden::confine(&config)?;
+    Ok(Running { hardened: Some(hardened), ..run(&config, passphrase, shares)? })
+}
+
+/// Says on the vault's address how far the restore is that is under way, until it is over.
+fn wait_for_restore(config: &Config) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    let bound = runtime.block_on(Bound::bind(config, Clock::system())).map_err(|e| {
+        Failure::new(format!("cannot serve on {}: {e}", config.server.listen))
+            .remedy("free the address or name another with --listen")
+    })?;
+    tracing::info!(address = %bound.address(), "a restore is under way: /readyz says how far it is");
+    let mut signal = runtime.block_on(signals())?;
+    let mut told = signal.clone();
+    let stop = async move {
+        let _ = told.wait_for(|come| *come).await;
+    };
+    let waited = runtime.block_on(bound.wait_for_restore(&config.dir, stop));
+    if *signal.borrow_and_update() {
+        return Err(
+            Failure::new("stopped while a restore was under way").remedy("start it again: it waits for the restore's end")
+        );
+    }
+    waited.map_err(|e| Failure::new(format!("cannot serve: {e}")))
 }
 
 /// Hands the root key of the stopped vault in `dir` from `old` to `new`.
-pub(super) fn change_root(dir: &Path, old: Arc<dyn Custody>, new: Arc<dyn Custody>) -> Result<(), Failure> {
+pub(super) fn change_root(dir: &Path, old: Arc<dyn Custody>, new: Arc<dyn Custody>) -> Result<Retired, Failure> {
     let config = load(dir)?;
     let runtime = runtime()?;
     // Nothing is swept or sent meanwhile: the vault is open for this alone.
@@ -167,7 +240,8 @@ pub(super) fn change_root(dir: &Path, old: Arc<dyn Custody>, new: Arc<dyn Custod
 /// A file of the root key, unopened.
 pub(super) fn root_file(path: &Path) -> Result<RootFile, Failure> {
     if !path.exists() {
-        return Err(OpenError::NoVault.into());
+        let data = path.parent().and_then(Path::parent).map(|dir| dir.join("data/db"));
+        return Err(if data.is_some_and(|data| data.exists()) { OpenError::HalfMade } else { OpenError::NoVault }.into());
     }
     Ok(keys::root::look(path)?)
 }
@@ -185,7 +259,38 @@ pub(super) fn custody_provider(dir: &Path) -> Result<CustodyProvider, Failure> {
 fn custody(config: &Config) -> CustodySettings {
     let token = config.custody.module.clone().zip(config.custody.token.clone());
     let pkcs11 = token.map(|(module, token)| Pkcs11Settings { module, token });
-    CustodySettings { pkcs11, pin: config.custody.pin_file.clone() }
+    let section = &config.custody;
+    // A file that is not absolute is one of the vault's folder.
+    let file = |path: &Option<PathBuf>| path.as_ref().map(|path| config.dir.join(path));
+    // The file of the root key names its key of KMS, so that one can do without it here.
+    let kms = KmsSettings {
+        key: section.kms_key.clone().unwrap_or_default(),
+        region: section.kms_region.clone(),
+        endpoint: section.kms_endpoint.clone(),
+        authorities: file(&section.kms_ca_file),
+        credentials: file(&section.kms_credentials_file),
+        profile: section.kms_profile.clone(),
+    };
+    let transit = section.transit_address.clone().map(|address| TransitSettings {
+        address,
+        mount: section.transit_mount.clone(),
+        key: section.transit_key.clone().unwrap_or_default(),
+        namespace: section.transit_namespace.clone(),
+        authorities: file(&section.transit_ca_file),
+        token: file(&section.transit_token_file),
+        role: section.transit_role_id.clone(),
+        secret: file(&section.transit_secret_id_file),
+        trim: section.transit_trim,
+    });
+    CustodySettings {
+        pkcs11,
+        pin: section.pin_file.clone(),
+        kms,
+        transit,
+        seals: section.on_outage == OnOutage::Seal,
+        probe: every(section.probe_seconds),
+        grace: Duration::from_secs(section.grace_seconds),
+    }
 }
 
 fn run(config: &Config, passphrase: Option<&SecretString>, shares: &[SecretString]) -> Result<Running, Failure> {
@@ -199,21 +304,23 @@ fn run(config: &Config, passphrase: Option<&SecretString>, shares: &[SecretStrin
         runtime.block_on(vault.unseal_share(share))?;
     }
     if passphrase.is_none() && shares.is_empty() {
-        runtime.block_on(vault.unseal_by_itself())?;
+        runtime.block_on(vault.unseal_at_start())?;
     }
+    let watch = runtime.spawn(vault.clone().watch_custody());
     let listening = config.server.listen;
     let bound = runtime.block_on(Bound::bind(config, clock)).map_err(|e| {
-        Failure::new(format!("cannot serve on {listening}: {e}"))
+        let metrics = config.metrics.listen.map(|address| format!(", with metrics on {address}")).unwrap_or_default();
+        Failure::new(format!("cannot serve on {listening}{metrics}: {e}"))
             .remedy("free the address or name another with --listen; `oubliette doctor` looks over the certificate")
     })?;
-    let (address, fingerprint) = (bound.address(), bound.fingerprint());
+    let (address, metrics, fingerprint) = (bound.address(), bound.metrics_address(), bound.fingerprint());
     let signal = runtime.block_on(signals())?;
     let (stop, mut stopped) = watch::channel(false);
     let served = vault.clone();
     let server = runtime.spawn(bound.serve(served, async move {
         let _ = stopped.wait_for(|stop| *stop).await;
     }));
-    Ok(Running { runtime, vault, address, fingerprint, server, signal, stop })
+    Ok(Running { runtime, vault, watch, address, metrics, fingerprint, server, signal, stop, hardened: None })
 }
 
 impl Running {
@@ -227,9 +334,19 @@ impl Running {
         self.address
     }
 
+    /// Where it says how it fares, if anywhere.
+    pub(super) fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics
+    }
+
     /// SHA-256 of its certificate, for a person to compare.
     pub(super) fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// What it forbids itself; `None` where it was started without.
+    pub(super) fn hardened(&self) -> Option<Hardened> {
+        self.hardened
     }
 
     /// Whether SIGINT or SIGTERM has come.
@@ -260,6 +377,8 @@ impl Running {
     }
 
     fn close(self, ended: Result<std::io::Result<()>, JoinError>) -> Result<(), Failure> {
+        // It would open a sealed vault again.
+        self.watch.abort();
         self.runtime.block_on(self.vault.close());
         match ended {
             Ok(Ok(())) => Ok(()),
@@ -267,6 +386,17 @@ impl Running {
             Err(_) => Err(Failure::new("the server ended in a fault").remedy("its log says where")),
         }
     }
+}
+
+/// What the configuration of `dir` says, for looking it over.
+pub(super) fn configuration(dir: &Path) -> Result<Config, Failure> {
+    load(dir)
+}
+
+/// Whether certificate and key of the configuration can be served with, together; else why not.
+pub(super) fn certificate_trouble(config: &Config) -> Option<String> {
+    let read = tls::Certificates::read(config.certificate_file(), config.key_file(), config.tls.client_ca.clone());
+    read.err().map(|error| error.to_string())
 }
 
 /// The address in the configuration of `dir`.
@@ -295,14 +425,6 @@ async fn signals() -> Result<watch::Receiver<bool>, Failure> {
     Ok(receiver)
 }
 
-/// Core dumps of this process would hold keys: the limit is 0, and other processes of the account cannot look inside.
-pub(super) fn harden() {
-    let none = Rlimit { current: Some(0), maximum: Some(0) };
-    if setrlimit(Resource::Core, none).is_err() || set_dumpable_behavior(DumpableBehavior::NotDumpable).is_err() {
-        tracing::warn!("core dumps of this process could not be turned off");
-    }
-}
-
 fn runtime() -> Result<Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -327,7 +449,10 @@ fn vault_config(config: &Config) -> VaultConfig {
         bundle_days: config.bundles.days,
         step_up_seconds: config.limits.step_up_seconds,
         custody: custody(config),
-        backup: config.backup.target.clone().map(|target| backup_settings(&config.backup, target)),
+        pace: Pace { percent: config.keys.background_percent },
+        periods: periods(&config.keys),
+        keyring: places::of(config),
+        backup: Some(backup_settings(&config.backup)).filter(|settings| !settings.targets.is_empty()),
         sweep_every: every(config.sweep.every_seconds),
         deliver_every: every(config.post.every_seconds),
         post: post_settings(&config.dir, &config.post),
@@ -335,9 +460,10 @@ fn vault_config(config: &Config) -> VaultConfig {
     }
 }
 
-fn backup_settings(section: &BackupSection, target: PathBuf) -> Settings {
+fn backup_settings(section: &BackupSection) -> Settings {
     Settings {
-        target,
+        targets: section.folders(),
+        needed: section.seal_targets,
         every: Some(section.every_seconds).filter(|every| *every > 0).map(std::time::Duration::from_secs),
         keep: section.keep,
         seal: match section.seal {
@@ -345,6 +471,28 @@ fn backup_settings(section: &BackupSection, target: PathBuf) -> Settings {
             Seal::AfterBackup => SealPolicy::AfterBackup,
         },
         bytes_per_second: section.mib_per_second << 20,
+    }
+}
+
+fn periods(section: &KeysSection) -> Periods {
+    Periods {
+        overdue: BTreeMap::from([
+            (Aged::Root, section.root_overdue_days),
+            (Aged::Epoch, section.epoch_overdue_days),
+            (Aged::Tree, section.tree_overdue_days),
+            (Aged::Subjects, section.subjects_overdue_days),
+            (Aged::Index, section.index_overdue_days),
+            (Aged::Tenant, section.tenant_overdue_days),
+            (Aged::Signing, section.signing_overdue_days),
+        ]),
+        by_itself: BTreeMap::from([
+            (Aged::Epoch, section.epoch_rotate_days),
+            (Aged::Tree, section.tree_rotate_days),
+            (Aged::Subjects, section.subjects_rotate_days),
+            (Aged::Index, section.index_rotate_days),
+            (Aged::Tenant, section.tenant_rotate_days),
+            (Aged::Signing, section.signing_rotate_days),
+        ]),
     }
 }
 
@@ -400,8 +548,17 @@ impl From<OpenError> for Failure {
             OpenError::Exists => failure.remedy("name another folder; nothing was touched"),
             OpenError::NoVault => failure.remedy("name the folder that `oubliette init` made"),
             OpenError::Store(_) => failure.remedy("is the vault running already? Stop it first; else see `oubliette doctor`"),
+            OpenError::Keys(keys::KeysError::Away { .. }) => failure.remedy(
+                "bring the place back: its disk, its folder, its token; or `oubliette keys places remove --lost`. `oubliette keys places list` shows all",
+            ),
+            OpenError::Keys(keys::KeysError::Places(_)) => failure.remedy(
+                "nothing was changed. [keyring] of config.toml must name the places that the keyring is in: `oubliette keys places list` shows them, add and remove change them",
+            ),
             OpenError::Keys(keys::KeysError::Token(_)) => failure.remedy(
                 "is the token there, and are module, token and pin_file under [custody] right? Nothing was changed; without its key the vault stays closed",
+            ),
+            OpenError::Keys(keys::KeysError::Holder(..)) => failure.remedy(
+                "mend the way to the provider, its credentials or its key: see [custody] in config.toml; `oubliette doctor` says which. Nothing was changed",
             ),
             OpenError::Keys(keys::KeysError::Share(_)) => failure.remedy("give the shares of the last deal, each once; nothing was changed"),
             OpenError::Keys(keys::KeysError::OtherCustody(_)) => failure.remedy("keys/root says who holds it: give what that takes"),

@@ -6,6 +6,7 @@ use base64::Engine as _;
 use serde_json::{Value, json};
 
 use super::super::failure::Failure;
+use crate::audit::PublicKeys;
 use crate::audit::certificate;
 use crate::audit::codec;
 use crate::audit::note::VerifyingKey;
@@ -17,9 +18,12 @@ use crate::vault::VaultConfig;
 use crate::vault::check::{CheckError, check};
 
 /// Walks the trail of `dir` and the rows of its store. The report comes with the first break, if there is one.
-pub(in crate::cli) fn verify_trail(dir: &Path, public: &[u8; 32]) -> Result<(Value, Option<String>), Failure> {
+pub(in crate::cli) fn verify_trail(dir: &Path, keys: &PublicKeys) -> Result<(Value, Option<String>), Failure> {
     trail(dir)?;
-    let report = check(&VaultConfig::in_dir(dir), public).map_err(|error| {
+    // The list in the folder is not trusted: what counts of it is what the given key leads to.
+    let list = std::fs::read_to_string(dir.join("vault.keys")).unwrap_or_default();
+    let keys = keys.clone().following(&list);
+    let report = check(&VaultConfig::in_dir(dir), &keys).map_err(|error| {
         let failure = Failure::new(error.to_string());
         match error {
             CheckError::Store(_) => failure.remedy("stop the vault first: its rows are compared as they lie"),
@@ -81,8 +85,8 @@ pub(in crate::cli) fn export_trail(
 }
 
 /// Checks a certificate file against the vault's public key; what it says, or why it does not hold.
-pub(in crate::cli) fn verify_certificate(file: &[u8], public: &[u8; 32]) -> Result<Value, String> {
-    let verified = certificate::verify_certificate(file, public).map_err(|e| e.to_string())?;
+pub(in crate::cli) fn verify_certificate(file: &[u8], keys: &PublicKeys) -> Result<Value, String> {
+    let verified = certificate::verify_certificate(file, keys).map_err(|e| e.to_string())?;
     let (certificate, proven) = (&verified.certificate, &verified.proven);
     Ok(json!({
         "erasure": certificate.erasure, "vault": certificate.vault, "scope": certificate.scope, "cause": certificate.cause,
@@ -93,8 +97,8 @@ pub(in crate::cli) fn verify_certificate(file: &[u8], public: &[u8; 32]) -> Resu
 }
 
 /// Checks a receipt of a consent against the vault's public key; what it says, or why it does not hold.
-pub(in crate::cli) fn verify_receipt(file: &[u8], public: &[u8; 32]) -> Result<Value, String> {
-    let verified = receipt::verify_receipt(file, public).map_err(|e| e.to_string())?;
+pub(in crate::cli) fn verify_receipt(file: &[u8], keys: &PublicKeys) -> Result<Value, String> {
+    let verified = receipt::verify_receipt(file, keys).map_err(|e| e.to_string())?;
     let (receipt, proven) = (&verified.receipt, &verified.proven);
     Ok(json!({
         "consent": receipt.id, "vault": receipt.vault, "purpose": receipt.purpose.id, "kind": receipt.event.kind,
@@ -104,11 +108,15 @@ pub(in crate::cli) fn verify_receipt(file: &[u8], public: &[u8; 32]) -> Result<V
     }))
 }
 
-/// The public key in a file, as `init` leaves it in vault.pub; raw bytes, hexadecimal and base64 are taken as well.
-pub(in crate::cli) fn public_key(path: &Path) -> Result<[u8; 32], Failure> {
+/// The public key in a file, as `init` leaves it in vault.pub, or the keys of the list that the vault publishes, vault.keys; raw bytes,
+/// hexadecimal and base64 are taken as well.
+pub(in crate::cli) fn public_key(path: &Path) -> Result<PublicKeys, Failure> {
     let bytes = std::fs::read(path).map_err(|e| Failure::file("read", path, &e))?;
-    parse_public_key(&bytes)
-        .ok_or_else(|| Failure::usage(format!("{} is not a public key of a vault", path.display())).remedy("name DIR/vault.pub"))
+    let listed = || std::str::from_utf8(&bytes).ok().and_then(PublicKeys::listed);
+    parse_public_key(&bytes).map(PublicKeys::from).or_else(listed).ok_or_else(|| {
+        Failure::usage(format!("{} is not a public key of a vault", path.display()))
+            .remedy("name DIR/vault.pub or DIR/vault.keys")
+    })
 }
 
 /// Where `init` leaves the public key.
@@ -174,6 +182,7 @@ mod tests {
         let dir = dir.path().join("vault");
         super::super::create(&dir, &"correct horse battery staple".into()).unwrap();
         let public = public_key(&public_key_path(&dir)).unwrap();
+        assert_eq!(public_key(&dir.join("vault.keys")).unwrap(), public);
         let (report, broken) = verify_trail(&dir, &public).unwrap();
         assert_eq!(broken, None, "{report}");
         assert!(report["rows_checked"].as_u64() > Some(4) && report["entries"].as_u64() > Some(4), "{report}");

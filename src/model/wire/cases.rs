@@ -1,14 +1,16 @@
 //! Bodies of cases and of what is disclosed on them.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Whom;
 use crate::model::case::{CaseKind, Ground};
 use crate::model::ids::{CaseId, SubjectId};
+use crate::model::schema::Time;
 
 /// `POST /cases`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenCase {
     /// Why there is a case.
@@ -30,6 +32,7 @@ pub struct OpenCase {
     pub jurisdiction: Option<String>,
     /// Until when the authority wants an answer.
     #[serde(default)]
+    #[schemars(with = "Option<Time>")]
     pub deadline: Option<Timestamp>,
     /// For a reasonable need: what it is.
     #[serde(default)]
@@ -43,16 +46,19 @@ pub struct OpenCase {
     pub approval: Option<String>,
     /// The person is not told before.
     #[serde(default)]
+    #[schemars(with = "Option<Time>")]
     pub secret_until: Option<Timestamp>,
     /// When it is to be looked at again.
     #[serde(default)]
+    #[schemars(with = "Option<Time>")]
     pub review_at: Option<Timestamp>,
     /// From when on it opens nothing any more.
+    #[schemars(with = "Time")]
     pub expires_at: Timestamp,
 }
 
 /// `POST /cases/{case}/approvals`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DecideCase {
     /// What is decided.
@@ -60,7 +66,7 @@ pub struct DecideCase {
 }
 
 /// What is decided about a case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum CaseDecision {
     /// It may be acted on.
@@ -83,7 +89,7 @@ impl CaseDecision {
 }
 
 /// Answer of openCase, approveCase and getCase.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct CaseView {
     /// Id.
     pub id: CaseId,
@@ -92,14 +98,18 @@ pub struct CaseView {
     /// State.
     pub state: &'static str,
     /// When it was opened.
+    #[schemars(with = "Time")]
     pub opened_at: Timestamp,
     /// When it was approved or refused.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub decided_at: Option<Timestamp>,
     /// When it is to be looked at again.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub review_at: Option<Timestamp>,
     /// From when on it opens nothing any more.
+    #[schemars(with = "Time")]
     pub expires_at: Timestamp,
     /// Disclosures that were made on it.
     pub disclosures: u32,
@@ -109,7 +119,7 @@ pub struct CaseView {
 }
 
 /// What a case is about.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct CaseScope {
     /// The person, for those who may know.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,6 +142,7 @@ pub struct CaseScope {
     pub jurisdiction: Option<String>,
     /// Deadline.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub deadline: Option<Timestamp>,
     /// Ground.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,5 +155,6 @@ pub struct CaseScope {
     pub approval: Option<String>,
     /// The person is not told before.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub secret_until: Option<Timestamp>,
 }

@@ -3,18 +3,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{CallerId, IncidentId, SubjectId, TokenId};
 use crate::model::named;
+use crate::model::schema::Time;
 
 /// `PUT /incidents/{incident}`: an incident as it is to be. What is left out is taken away.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PutIncident {
     /// What happened, in a word: `leaked-token`.
     pub kind: String,
     /// When it was found out: the clocks run from then. It is never moved to a later time.
+    #[schemars(with = "Time")]
     pub detected_at: Timestamp,
     /// How bad it is.
     pub severity: Severity,
@@ -39,7 +42,7 @@ pub struct PutIncident {
 }
 
 /// How bad an incident is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Severity {
     /// Unlikely to be a risk for anybody.
@@ -58,7 +61,7 @@ impl Severity {
 }
 
 /// Which entries of the trail an incident is about: those that fit everything that is named.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct IncidentScope {
     /// Calls with this token.
@@ -78,9 +81,11 @@ pub struct IncidentScope {
     pub epoch: Option<u64>,
     /// Not before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub from: Option<Timestamp>,
     /// Before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub until: Option<Timestamp>,
     /// Those too whose data was changed or deleted.
     #[serde(default)]
@@ -88,7 +93,7 @@ pub struct IncidentScope {
 }
 
 /// `POST /incidents/{incident}/reports`: a notice to an authority (GDPR Art. 33), in phases (Art. 33(4)).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportIncident {
     /// The authority's id in the directory.
@@ -101,7 +106,7 @@ pub struct ReportIncident {
 }
 
 /// Which notice to an authority.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// The first, which stops the clock.
@@ -118,7 +123,7 @@ impl Phase {
 }
 
 /// `POST /incidents/{incident}/letters`: letters to the people (GDPR Art. 34).
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WriteLetters {
     /// Which letter of the controller's; `incident` unless told.
@@ -127,7 +132,7 @@ pub struct WriteLetters {
 }
 
 /// An incident, in the register.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct IncidentView {
     /// Id.
     pub id: IncidentId,
@@ -140,8 +145,10 @@ pub struct IncidentView {
     /// Whether critical infrastructure is struck.
     pub critical_infrastructure: bool,
     /// When it was found out.
+    #[schemars(with = "Time")]
     pub detected_at: Timestamp,
     /// When it was put down.
+    #[schemars(with = "Time")]
     pub opened_at: Timestamp,
     /// Who put it down; the vault itself where nobody did.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,7 +166,7 @@ pub struct IncidentView {
 }
 
 /// A clock of an authority.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct ClockView {
     /// The authority's id in the directory.
     pub authority: String,
@@ -176,9 +183,11 @@ pub struct ClockView {
     /// How many of its people.
     pub people: u64,
     /// When it is over.
+    #[schemars(with = "Time")]
     pub due_at: Timestamp,
     /// When the authority was told first.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub reported_at: Option<Timestamp>,
     /// Nobody told it, and it is over.
     pub overdue: bool,
@@ -187,13 +196,14 @@ pub struct ClockView {
 }
 
 /// A notice to an authority.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct ReportView {
     /// Which authority.
     pub authority: String,
     /// Which notice.
     pub phase: Phase,
     /// When.
+    #[schemars(with = "Time")]
     pub at: Timestamp,
     /// By whom.
     pub by: CallerId,
@@ -202,11 +212,12 @@ pub struct ReportView {
 }
 
 /// How far the letters to the people have come.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct LettersView {
     /// Which letter.
     pub template: String,
     /// When they were asked for.
+    #[schemars(with = "Time")]
     pub begun_at: Timestamp,
     /// Letters in the outbox.
     pub queued: u64,
@@ -215,7 +226,7 @@ pub struct LettersView {
 }
 
 /// Whom an incident concerns, in numbers.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize, JsonSchema)]
 pub struct AffectedView {
     /// People who live on in the vault.
     pub people: u64,
@@ -248,7 +259,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// One person whom an incident concerns.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct AffectedPerson {
     /// The subject's tag in the trail, 32 hex digits.
     pub tag: String,
@@ -264,13 +275,15 @@ pub struct AffectedPerson {
     /// How many calls.
     pub calls: u32,
     /// The first of them.
+    #[schemars(with = "Time")]
     pub first_at: Timestamp,
     /// The last of them.
+    #[schemars(with = "Time")]
     pub last_at: Timestamp,
 }
 
 /// Answer of getIncident.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct IncidentStory {
     /// What the register says.
     #[serde(flatten)]

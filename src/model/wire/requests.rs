@@ -1,16 +1,18 @@
 //! Bodies of requests of a person.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Evidence, Page, Passphrase, Whom};
 use crate::model::ids::{ErasureId, RecordId, RequestId, RestrictionId, SubjectId};
 use crate::model::named;
+use crate::model::schema::Time;
 
 macro_rules! types {
     ($($name:ident = $text:literal, $sentence:literal;)+) => {
         /// What a person can ask for. Rows hold the place in this list: types are added at its end.
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
         #[serde(rename_all = "kebab-case")]
         pub enum RequestType {
             $(#[doc = $sentence] $name,)+
@@ -58,7 +60,7 @@ impl RequestType {
 }
 
 /// `POST /requests`.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OpenRequest {
     /// What is asked for.
@@ -90,7 +92,7 @@ pub type Words = Passphrase;
 
 /// `POST /requests/{q}/transitions`: what is to be done with a request. Its variants have braces because serde takes any member
 /// beside the tag of one without.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(tag = "action", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum AdvanceRequest {
     /// Makes sure who is asking: nothing else sends a code to the person, a code gives it back, a level with evidence is what an
@@ -149,7 +151,7 @@ impl AdvanceRequest {
 }
 
 /// What an officer saw: a word for it, its digest, and itself if it is to be kept.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Shown {
     /// A word, such as `passport`.
@@ -175,7 +177,7 @@ pub struct ListRequests {
 }
 
 /// Answer of openRequest, getRequest and advanceRequest, with the names of the Data Rights Protocol.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct RequestView {
     /// Id.
     pub request_id: RequestId,
@@ -189,17 +191,21 @@ pub struct RequestView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// When it came.
+    #[schemars(with = "Time")]
     pub received_at: Timestamp,
     /// When it is answered at the latest.
+    #[schemars(with = "Time")]
     pub expected_by: Timestamp,
     /// By when it is confirmed that it came, where a law wants that.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub confirm_by: Option<Timestamp>,
     /// Why the answer was put off.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub extended: Option<String>,
     /// When it came to its end.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub ended_at: Option<Timestamp>,
     /// What is still to come, and when.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,7 +248,7 @@ pub struct RequestView {
 }
 
 /// How surely a person is known.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct VerificationView {
     /// Null where nobody made sure yet; 0 their session, 1 a code that was sent to them, 2 a document.
     pub level: Option<u8>,
@@ -252,11 +258,12 @@ pub struct VerificationView {
     pub tries_left: u8,
     /// Until when a code that was sent can be given back.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Time>")]
     pub code_until: Option<Timestamp>,
 }
 
 /// Why a request was denied.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub struct DenialView {
     /// The ground's code.
     pub code: String,
@@ -272,7 +279,7 @@ pub struct DenialView {
 }
 
 /// An authority that somebody can complain to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AuthorityView {
     /// Its id.
     pub id: String,

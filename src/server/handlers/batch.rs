@@ -1,5 +1,6 @@
 //! The answer to a batch: one item for each that was asked, in order.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::model::code::Code;
@@ -20,19 +21,27 @@ pub(super) fn answer(items: &[Result<Answer, Refused>]) -> Result<Answer, Refuse
     Ok(Answer { body: Some(body), ..Answer::default() })
 }
 
-#[derive(Serialize)]
-struct Items<'a> {
+/// Answer of a batch.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BatchAnswer")]
+pub(crate) struct Items<'a> {
+    /// One for each that was asked, in order.
     items: Vec<Item<'a>>,
 }
 
-#[derive(Serialize)]
-struct Item<'a> {
+/// What became of one item.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "BatchItem")]
+pub(crate) struct Item<'a> {
+    /// As if it had come alone.
     status: u16,
+    /// The id of what was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
     /// The entry in the trail; that of a refusal is its problem's `instance`.
     #[serde(skip_serializing_if = "Option::is_none")]
     decision: Option<DecisionId>,
+    /// Why it was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<Problem<'a>>,
 }

@@ -37,7 +37,11 @@ pub(crate) async fn unseal(vault: &Vault, media: Media, bytes: &[u8]) -> Outcome
             Ok(Answer { body: Some(body.into_bytes()), ..Answer::default() })
         }
         Err(UnsealError::Open(OpenError::Keys(
-            error @ (KeysError::Share(_) | KeysError::OtherCustody(_) | KeysError::Token(_)),
+            error @ (KeysError::Share(_)
+            | KeysError::OtherCustody(_)
+            | KeysError::Token(_)
+            | KeysError::Holder(..)
+            | KeysError::Away { .. }),
         ))) => {
             tracing::warn!(%error, "the vault did not unseal");
             Err(error.into())

@@ -23,7 +23,7 @@ pub(super) mod stats;
 pub(super) mod step_ups;
 pub(super) mod subjects;
 
-mod batch;
+pub(super) mod batch;
 
 use super::asked::Asked;
 use crate::vault::call::{Answer, Refused};

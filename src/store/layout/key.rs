@@ -1,8 +1,8 @@
 //! Row keys: the letter of their kind, then fixed-width parts.
 
 use crate::model::ids::{
-    CallerId, CaseId, ConsentId, DeliveryId, DisclosureId, ErasureId, IncidentId, NoticeId, PaperId, RecordId, RequestId,
-    RestrictionId, SubjectId, TenantId,
+    CallerId, CaseId, ConsentId, DeliveryId, DisclosureId, ErasureId, IncidentId, KeyJobId, NoticeId, PaperId, RecordId,
+    RequestId, RestrictionId, SubjectId, TenantId,
 };
 
 /// The key of a row, taken apart.
@@ -93,6 +93,10 @@ pub enum RowKey {
     Idempotency([u8; 16]),
     /// `h`: how far the sweep has come.
     Sweep,
+    /// `K`: how a signing key followed the one before it, by its number.
+    Succession(u32),
+    /// `J`: a rotation of keys.
+    Job(KeyJobId),
     /// `j`: how far the trail is matched by committed batches.
     Mark,
 }
@@ -131,6 +135,8 @@ pub enum Meta {
     EpochOpened = 3,
     /// Settings of the vault that officers change, W1 kind 5.
     Settings = 4,
+    /// When each kind of key was last turned over, W1 kind 5.
+    KeyAges = 5,
 }
 
 impl RowKey {
@@ -168,6 +174,8 @@ impl RowKey {
             }
             Self::Idempotency(digest) => [b"i".as_slice(), digest].concat(),
             Self::Sweep => vec![b'h'],
+            Self::Succession(number) => [b"K".as_slice(), &number.to_be_bytes()].concat(),
+            Self::Job(job) => [b"J".as_slice(), job.bytes()].concat(),
             Self::Mark => vec![b'j'],
         }
     }
@@ -220,6 +228,8 @@ impl RowKey {
             },
             b'i' => Self::Idempotency(rest.take()?),
             b'h' => Self::Sweep,
+            b'K' => Self::Succession(u32::from_be_bytes(rest.take()?)),
+            b'J' => Self::Job(KeyJobId::from_bytes(rest.take()?)),
             b'j' => Self::Mark,
             _ => return None,
         };
@@ -228,7 +238,7 @@ impl RowKey {
 }
 
 impl Meta {
-    const ALL: [Self; 4] = [Self::Format, Self::Vault, Self::EpochOpened, Self::Settings];
+    const ALL: [Self; 5] = [Self::Format, Self::Vault, Self::EpochOpened, Self::Settings, Self::KeyAges];
 
     fn parse(what: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|meta| *meta as u8 == what)
@@ -298,6 +308,12 @@ pub mod prefix {
 
     /// Every message on its way out.
     pub const DELIVERIES: &[u8] = b"w";
+
+    /// Every succession of a signing key, oldest first.
+    pub const SUCCESSIONS: &[u8] = b"K";
+
+    /// Every rotation of keys.
+    pub const JOBS: &[u8] = b"J";
 
     /// Every incident.
     pub const INCIDENTS: &[u8] = b"z";
@@ -387,6 +403,8 @@ mod tests {
             (RowKey::Factor(CallerId::from_bytes([8; 16])), 17),
             (RowKey::Statistic { tenant: [12; 16], measure: 1, day: 20_780, values: [13; 16] }, 39),
             (RowKey::Sweep, 1),
+            (RowKey::Job(KeyJobId::from_bytes([22; 16])), 17),
+            (RowKey::Succession(7), 5),
             (RowKey::Mark, 1),
         ]
     }

@@ -19,6 +19,8 @@
 //! statistic       'y' | tenant 16 | measure u16 | day u32 | digest 16   39   W1 kind 5 under the statistics key
 //! idempotency     'i' | digest of caller and key 16                     17   W1 kind 5
 //! sweep           'h'                                                    1   W1 kind 5
+//! job             'J' | job 16                                              17   W1 kind 5
+//! succession      'K' | number u32                                      5   a signed note, see audit/signers
 //! mark            'j'                                                    1   OBJ1, see mark
 //! ```
 //!
@@ -31,7 +33,7 @@ mod record;
 
 pub use key::{Meta, PolicyPart, RowKey, prefix};
 pub use mark::{CommitMark, FORMAT};
-pub use record::{CHUNK, Envelope, GROUPS, RecordHead, RecordRow, WRAP, Wrap, join, keys_of, split};
+pub use record::{CHUNK, Envelope, GROUPS, RecordHead, RecordRow, WRAP, Wrap, join, keys_of, split, with_wraps};
 
 /// Whether writing this row serves forgetting: a tombstone, an erasure, or the root of the key tree, which closes an
 /// epoch.

@@ -33,6 +33,9 @@ pub const GROUPS: std::ops::RangeInclusive<u8> = 1..=31;
 
 const MAGIC: [u8; 4] = *b"OBR1";
 
+/// Bytes before the wraps.
+const WRAPS: usize = 29;
+
 /// A record key, wrapped under one purpose group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wrap {
@@ -134,6 +137,21 @@ pub fn keys_of(subject: &SubjectId, record: &RecordId, value: &[u8]) -> Result<V
     let count = if let Envelope::Chunks(count) = head.envelope { count } else { 0 };
     let pieces = (0..count).map(|chunk| RowKey::Overflow { subject: *subject, record: *record, version: head.version, chunk });
     Ok(std::iter::once(RowKey::Record(*subject, *record)).chain(pieces).map(|key| key.bytes()).collect())
+}
+
+/// The value of a record's own row with other wraps of the same groups: everything else stays, overflow rows too.
+///
+/// [`StoreError::Corrupt`] when the value is none, or the wraps are not of its groups, in their order.
+pub fn with_wraps(value: &[u8], wraps: &[Wrap]) -> Result<Vec<u8>, StoreError> {
+    let head = RecordHead::parse(value)?;
+    if !head.wraps.iter().map(|wrap| wrap.group).eq(wraps.iter().map(|wrap| wrap.group)) {
+        return Err(StoreError::Corrupt("changing a record's wraps"));
+    }
+    let mut bytes = value.to_vec();
+    for (place, wrap) in bytes[WRAPS..].chunks_exact_mut(1 + WRAP).zip(wraps) {
+        place[1..].copy_from_slice(&wrap.bytes);
+    }
+    Ok(bytes)
 }
 
 impl<'a> RecordHead<'a> {

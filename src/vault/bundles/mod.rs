@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use jiff::{SignedDuration, Timestamp};
-use keys::Id;
+use keys::{Id, SystemKey};
 use minicbor::{Decode, Encode};
 use parking_lot::Mutex;
 
@@ -208,8 +208,38 @@ async fn make_once(
 /// The code by which a bundle can be fetched: worked out from the request's id under the vault's key whenever it is needed, so that
 /// it is kept nowhere, and its holder is told afterwards that the bundle is gone.
 fn code(core: &Core, request: RequestId) -> String {
-    let digest = core.hierarchy.keyed_digest("bundle-code", &[request.bytes()]);
-    crate::auth::token_text(&digest).replacen(crate::auth::TOKEN_PREFIX, CODE_PREFIX, 1)
+    code_of(&core.hierarchy.keyed_digest("bundle-code", &[request.bytes()]))
+}
+
+fn code_of(digest: &[u8; 32]) -> String {
+    crate::auth::token_text(digest).replacen(crate::auth::TOKEN_PREFIX, CODE_PREFIX, 1)
+}
+
+/// Whether it is the code of this request: the one that the row key makes, or one that a former one made.
+fn holds(core: &Core, request: RequestId, row: &RequestRow, code: &str) -> bool {
+    let digest = |code: &str| keys::digest::sha256(&[code.as_bytes()]);
+    let given = digest(code);
+    let living = core.hierarchy.named_digests(&keys::named("bundle-code", &[request.bytes()]));
+    let known = living.iter().map(|living| digest(&code_of(living)));
+    let former = row.former_codes.chunks_exact(32).filter_map(|former| former.try_into().ok());
+    known.chain(former).fold(false, |holds, known| keys::digest::same(&known, &given) | holds)
+}
+
+/// A request's row under the newest row key, with the code that an older one makes; `None` where it is so already.
+pub(crate) fn turned_over(core: &Core, id: RequestId, key: &[u8], sealed: &[u8]) -> Result<Option<Vec<u8>>, Refused> {
+    let plain = core.hierarchy.open_row(key, sealed)?;
+    let mut row: RequestRow = unpack(plain.bytes())?;
+    let mut is_current = core.hierarchy.age_of(SystemKey::Row, sealed) == Some(0);
+    if matches!(row.kind()?, RequestType::Access | RequestType::Portability) {
+        for older in core.hierarchy.named_digests(&keys::named("bundle-code", &[id.bytes()])).iter().skip(1) {
+            let digest = keys::digest::sha256(&[code_of(older).as_bytes()]);
+            if !row.former_codes.chunks_exact(32).any(|known| keys::digest::same(known, &digest)) {
+                row.former_codes.extend_from_slice(&digest);
+                is_current = false;
+            }
+        }
+    }
+    if is_current { Ok(None) } else { requests::seal(core, id, &row).map(Some) }
 }
 
 /// Whether fields of high sensitivity are in the bundle in clear: where somebody saw who asks, rather than that a session or an
@@ -260,9 +290,9 @@ impl Vault {
     pub async fn request_result_by_claim(&self, id: RequestId, code: &str, part: Part) -> Result<Answer, Refused> {
         let opened = self.opened()?;
         let core = &opened.core;
-        let digest = |code: &str| keys::digest::sha256(&[code.as_bytes()]);
-        let holds = keys::digest::same(&digest(&self::code(core, id)), &digest(code));
-        let Some((_, row)) = requests::load(core, id)?.filter(|_| holds) else { return Err(Code::NotFound.into()) };
+        let Some((_, row)) = requests::load(core, id)?.filter(|(_, row)| holds(core, id, row, code)) else {
+            return Err(Code::NotFound.into());
+        };
         let mut entry = core.event(Operation::GetRequestResult.text(), Outcome::Allowed, Note::None)?;
         entry.tag = Some(row.tag);
         // Nobody is known to have asked; whose business it is shall be in the trail all the same.

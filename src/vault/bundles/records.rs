@@ -22,7 +22,7 @@ use super::super::call::{Call, Refused};
 use super::super::core::{Person, key_group};
 use super::super::erasure::by_vault::scheduler_of;
 use super::super::masks;
-use super::super::reading::{self, closed, is_closed};
+use super::super::reading::{self, closed, is_closed, may_have_changed};
 use super::super::records::{context, label_context, whole, wraps_of};
 use super::super::rows::{LabelRow, time, unpack};
 use super::copy;
@@ -66,10 +66,10 @@ struct Heading {
 /// The next page. Keys that change under it begin it again.
 pub(super) async fn page(rendering: &Rendering<'_>, after: Option<&[u8]>) -> Result<Page, Refused> {
     let hierarchy = &rendering.core.hierarchy;
-    for _ in 1..reading::TRIES {
+    for number in 0..reading::TRIES - 1 {
         let turn = hierarchy.turn();
         match page_once(rendering, after).await {
-            Err(refused) if is_closed(&refused) && hierarchy.turn() != turn => {}
+            Err(refused) if is_closed(&refused) && may_have_changed(rendering.core, rendering.person.id, number, turn) => {}
             done => return done,
         }
     }

@@ -1,11 +1,14 @@
 //! The certificate: made once the old epoch is gone, held by the trail, provable to anybody with the public key.
 
+use std::path::Path;
 use std::sync::Arc;
 
+use ::keys::PlaceState;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use keys::Alias;
 
-use crate::audit::certificate::{Backup, Certificate, DestroyedKey, FORMAT, Kept, Recipient, Times, VERSION};
+use crate::audit::certificate::{Backup, Certificate, DestroyedKey, FORMAT, Kept, KeyringPlace, Recipient, Times, VERSION};
 use crate::audit::{Note, Outcome};
 use crate::model::code::Code;
 use crate::model::ids::{DecisionId, DeliveryId, ErasureId, TenantId, VaultId};
@@ -29,8 +32,8 @@ const FURTHEST: u64 = 100_000;
 pub(crate) struct Before {
     /// Rows of the key trees as they were, shared by all erasures of one transition.
     pub(crate) rows: Arc<Vec<(Vec<u8>, Vec<u8>)>>,
-    /// Where the subject's aliases lay.
-    pub(crate) aliases: Vec<[u8; 24]>,
+    /// By what the subject could be found.
+    pub(crate) aliases: Vec<Alias>,
 }
 
 /// Tests, states and keeps: gives the row in state `sealed`, with its certificate. Runs on the committer's thread, or
@@ -91,7 +94,10 @@ fn state(core: &Core, id: ErasureId, row: &ErasureRow, before: &Before) -> Resul
     if row.aliases > 0 {
         keys.push(dropped(format!("aliases:{}", row.aliases)));
     }
-    keys.push(DestroyedKey { id: format!("epoch:{epoch}"), method: "overwritten-in-place".into() });
+    let places: Vec<KeyringPlace> = core.hierarchy.places().into_iter().map(place).collect();
+    let plain = places.iter().any(|place| place.kind == "file");
+    let method = if plain { "overwritten-in-place" } else { "enclosure-destroyed" };
+    keys.push(DestroyedKey { id: format!("epoch:{epoch}"), method: method.into() });
     Ok(Certificate {
         format: FORMAT.into(),
         version: VERSION,
@@ -117,16 +123,31 @@ fn state(core: &Core, id: ErasureId, row: &ErasureRow, before: &Before) -> Resul
         backups: covered(core, epoch),
         self_test: selftest::run(core, row, before)?,
         assurance: core.hierarchy.assurance().word().into(),
+        places,
         policy_version: tenant.map_or_else(String::new, |tenant| tenant.version().to_owned()),
         subject_tag: hex(&row.tag),
         claim_sha256: row.claim_sha256.map_or_else(String::new, |digest| hex(&digest)),
     })
 }
 
-/// The backup target, where it held the tree rows of after the destruction before the key of this epoch died.
+fn place(place: PlaceState) -> KeyringPlace {
+    let seconds = |seconds: u64| Timestamp::from_second(i64::try_from(seconds).ok()?).ok();
+    KeyringPlace {
+        name: place.name,
+        kind: place.kind.into(),
+        state: place.standing.word().into(),
+        assurance: place.assurance.word().into(),
+        since_epoch: place.since,
+        until_epoch: place.until,
+        gone_by: place.gone_by.and_then(seconds),
+    }
+}
+
+/// The backup targets that held the tree rows of after the destruction before the key of this epoch died.
 fn covered(core: &Core, epoch: u64) -> Vec<Backup> {
-    let held = core.backups.as_ref().and_then(|backups| backups.covers(epoch));
-    held.map(|(target, verified_at)| Backup { target, verified_at }).into_iter().collect()
+    let Some(backups) = &core.backups else { return Vec::new() };
+    let one = |(target, verified_at): (&Path, _)| Backup { target: target.display().to_string(), verified_at };
+    backups.covers(epoch).into_iter().map(one).collect()
 }
 
 /// Who is told, and how far that has come. A recipient that is still a secret is left out.

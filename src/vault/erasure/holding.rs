@@ -29,8 +29,8 @@ pub(super) fn all_but_held(
 ) -> Result<(), Refused> {
     let subject = *id.bytes();
     plan.shreds.push(Shred::Groups(subject, keys.groups().without(HOLD)));
-    plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, subject)));
-    plan.aliases = row.aliases.iter().map(|alias| alias.tag).collect();
+    plan.shreds.extend(row.found_by().map(|alias| Shred::Alias(alias, subject)));
+    plan.aliases = row.found_by().collect();
     files_of(core, &row.standing, Some(erasure), plan)?;
     let mut kept = Vec::new();
     each(core, &prefix::records(id), |key, value| {

@@ -362,6 +362,7 @@ fn view(core: &Core, id: ErasureId, row: &ErasureRow, claim_code: Option<String>
         claim_code,
         recipients: certify::told(core, row)?,
         proof: if certificate.is_some() { Some(certify::proof(core, row)?) } else { None },
+        keys: certificate.as_ref().and_then(|_| core.successions.shown()),
         certificate,
     };
     serde_json::to_vec(&view).map_err(|_| Code::Internal.into())

@@ -10,8 +10,9 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use keys::{Group, GroupSet, Id, Shred, Transition};
+use keys::{Alias, Group, GroupSet, Id, Shred, Transition};
 use tokio::sync::oneshot;
 
 use crate::audit::{Entry, Note, Outcome};
@@ -31,6 +32,7 @@ use super::super::committer::{Draft, settle};
 use super::super::core::{Core, key_groups};
 use super::super::outbox;
 use super::super::papers;
+use super::super::places;
 use super::super::records::{label_context, whole, wrapped};
 use super::super::requests;
 use super::super::rows::{CountRow, ErasureRow, KeptRow, LabelRow, RecipientRow, SubjectRow, pack, unpack};
@@ -122,7 +124,7 @@ pub(super) struct Plan {
     pub(super) rewritten: Vec<Row>,
     tombstone: Option<Vec<u8>>,
     pub(super) counts: BTreeMap<String, u64>,
-    pub(super) aliases: Vec<[u8; 24]>,
+    pub(super) aliases: Vec<Alias>,
     /// What stays, and why.
     pub(super) kept: Vec<KeptRow>,
     /// Fields of records that go.
@@ -160,13 +162,23 @@ fn round(core: &Core, waiting: Vec<Shredding>) {
             let rows = Arc::new(rows);
             for (shredding, plan) in planned {
                 let outcome = match shredding.job {
+                    // A place of the keyring went away in the middle of it: the old epoch's key may still be there.
+                    Some(job) if !core.hierarchy.is_closed() => {
+                        core.unsealed.store(true, Ordering::Relaxed);
+                        Ok(Some(job.row))
+                    }
                     Some(job) => {
-                        certify::certify(core, job.id, job.row, &Before { rows: rows.clone(), aliases: plan.aliases }).map(Some)
+                        let before = Before { rows: rows.clone(), aliases: plan.aliases };
+                        let certified = certify::certify(core, job.id, job.row, &before).map(Some);
+                        // The person is gone; only what says so is missing, and housekeeping makes it up.
+                        certified.inspect_err(|_| core.unsealed.store(true, Ordering::Relaxed))
                     }
                     None => Ok(None),
                 };
                 let _ = shredding.reply.send(outcome);
             }
+            // Those of before, where this transition met every place.
+            places::seal_waiting(core);
         }
         Err(refused) if planned.len() == 1 => {
             for (shredding, _) in planned {
@@ -417,8 +429,8 @@ pub(super) fn everything_of(
 ) -> Result<(), Refused> {
     let subject = id.bytes();
     plan.shreds.push(Shred::Subject(*subject));
-    plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, *subject)));
-    plan.aliases = row.aliases.iter().map(|alias| alias.tag).collect();
+    plan.shreds.extend(row.found_by().map(|alias| Shred::Alias(alias, *subject)));
+    plan.aliases = row.found_by().collect();
     plan.tombstone = Some(core.tombstone(&row.tenant, subject));
     files_of(core, &row.standing, erasure, plan)?;
     for prefix in prefix::all_of(id) {
@@ -475,8 +487,9 @@ fn some_groups(
     plan.shreds.push(Shred::Groups(*subject, dying));
     row.erased_groups |= groups.bits();
     if closing {
-        plan.shreds.extend(row.aliases.iter().map(|alias| Shred::Alias(alias.tag, *subject)));
-        plan.aliases = row.aliases.drain(..).map(|alias| alias.tag).collect();
+        plan.shreds.extend(row.found_by().map(|alias| Shred::Alias(alias, *subject)));
+        plan.aliases = row.found_by().collect();
+        row.aliases.clear();
         (row.birth_date, row.child) = (None, None);
         let names = |tenant: &Tenant| {
             let left = keys.groups().without(dying).without(HOLD);

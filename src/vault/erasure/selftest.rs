@@ -68,8 +68,8 @@ pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<Self
         note("replaced-tree-rows", core.hierarchy.leftovers_open(&before.rows) == 0);
         if let Some(subject) = super::subject_of(row).filter(|_| row.scope().is_ok_and(|scope| scope == Scope::Subject)) {
             let mut closed = true;
-            for tag in &before.aliases {
-                closed &= !core.hierarchy.alias(&core.rows(), tag)?.contains(subject.bytes());
+            for alias in &before.aliases {
+                closed &= !core.hierarchy.alias(&core.rows(), alias)?.contains(subject.bytes());
             }
             note("aliases", closed);
         }
@@ -88,8 +88,13 @@ pub(super) fn run(core: &Core, row: &ErasureRow, before: &Before) -> Result<Self
 fn backups(core: &Core, row: &ErasureRow) -> Option<&'static str> {
     match &core.backups {
         None => Some("backups (none is configured)"),
-        Some(backups) if backups.covers(row.epoch_closed.unwrap_or(u64::MAX)).is_some() => None,
-        Some(_) => Some("backups (the target does not hold the newest tree rows: make a backup)"),
+        Some(backups) => match backups.covers(row.epoch_closed.unwrap_or(u64::MAX)).len() {
+            0 => Some("backups (the target does not hold the newest tree rows: make a backup)"),
+            held if held < backups.count() => {
+                Some("backups (one of the targets does not hold the newest tree rows: make a backup)")
+            }
+            _ => None,
+        },
     }
 }
 

@@ -7,7 +7,7 @@ use crate::audit::note::{self, VerifyingKey};
 use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::IncidentId;
-use crate::model::wire::{AffectedView, Phase, ReportIncident};
+use crate::model::wire::{AffectedView, Phase, ReportIncident, ReportedView};
 use crate::tenant::Tenant;
 
 use super::super::call::{Answer, Call, Refused};
@@ -110,10 +110,15 @@ impl Vault {
             sha256: keys::digest::sha256(&[text.as_bytes()]),
             delivery: *delivery.bytes(),
         };
-        let view = serde_json::json!({
-            "incident": id, "authority": report.authority, "phase": body.phase, "at": now,
-            "sha256": crate::audit::view::hex(&report.sha256), "delivery": delivery, "text": text,
-        });
+        let view = ReportedView {
+            incident: id,
+            authority: report.authority.clone(),
+            phase: body.phase,
+            at: now,
+            sha256: crate::audit::view::hex(&report.sha256),
+            delivery,
+            text,
+        };
         let file = match papers::open(core, id.bytes())? {
             Some(file) => file,
             None => papers::begin(core, id.bytes(), &mut change)?,
@@ -202,8 +207,8 @@ fn text(
     });
     let report = serde_json_canonicalizer::to_string(&report).map_err(|_| Code::Internal)?;
     let text = format!("{TITLE}\n{report}\n");
-    let key = VerifyingKey { name: origin(core.vault), public: core.hierarchy.public_key() };
-    Ok(note::signed(&text, &key, &core.hierarchy.sign(text.as_bytes())))
+    let (public, signature) = core.hierarchy.sign_as(text.as_bytes());
+    Ok(note::signed(&text, &VerifyingKey { name: origin(core.vault), public }, &signature))
 }
 
 /// The people of the authority's own jurisdictions.

@@ -10,7 +10,7 @@ use crate::model::caller::Operation;
 use crate::model::code::Code;
 use crate::model::ids::RequestId;
 use crate::model::states::REQUEST;
-use crate::model::wire::{ListRequests, RequestType};
+use crate::model::wire::{ListRequests, RequestType, RequestsPage};
 use crate::store::layout::RowKey;
 
 use super::super::call::{Answer, Call, Refused};
@@ -81,7 +81,7 @@ impl Vault {
             }
             None => None,
         };
-        let body = serde_json::json!({"requests": items, "next_cursor": next});
+        let body = RequestsPage { requests: items, next_cursor: next };
         let body = serde_json::to_vec(&body).map_err(|_| Code::Internal)?;
         Ok(Answer { decision: Some(admitted.decision), body: Some(body), ..Answer::default() })
     }

@@ -274,6 +274,7 @@ fn received(core: &Core, call: &Call, tenant: &Tenant, person: &Person, kind: Re
         incident: None,
         restriction: None,
         authority: tenant.authority(place).map(|authority| authority.id.clone()),
+        former_codes: Vec::new(),
     })
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::audit::{Entry, Outcome};
 use crate::model::caller::Operation;
@@ -20,6 +20,9 @@ use super::super::cases::{self, CaseRow};
 use super::super::core::Core;
 use super::super::incidents::IncidentRow;
 use super::super::rows::{ErasureRow, RequestRow, time, unpack};
+use super::super::views::{
+    CasesLine, DenialsLine, DisclosuresLine, ErasuresLine, IncidentsLine, RefusalsLine, RequestsLine, Transparency,
+};
 use super::super::{requests, trail};
 
 /// Microseconds of a day.
@@ -29,21 +32,21 @@ const DAY: i64 = 86_400_000_000;
 const PAGE: usize = 500;
 
 /// Counts what a controller did.
-pub(super) async fn counted(core: &Core, tenant: &Tenant, asked: &RopaAsked) -> Result<Value, Refused> {
+pub(super) async fn counted(core: &Core, tenant: &Tenant, asked: &RopaAsked) -> Result<Transparency, Refused> {
     let within = |at: Timestamp| asked.from.is_none_or(|from| at >= from) && asked.until.is_none_or(|until| at < until);
     let (requests, denials) = requests_of(core, tenant, within).await?;
     let (disclosures, refusals) = of_the_trail(core, tenant, within).await?;
-    Ok(json!({
-        "from": asked.from,
-        "until": asked.until,
-        "requests": requests,
-        "denials": denials,
-        "disclosures": disclosures,
-        "cases": cases_of(core, tenant, within).await?,
-        "incidents": incidents(core, tenant, within).await?,
-        "refusals": refusals,
-        "erasures": erasures(core, tenant, within).await?,
-    }))
+    Ok(Transparency {
+        from: asked.from,
+        until: asked.until,
+        requests,
+        denials,
+        disclosures,
+        cases: cases_of(core, tenant, within).await?,
+        incidents: incidents(core, tenant, within).await?,
+        refusals,
+        erasures: erasures(core, tenant, within).await?,
+    })
 }
 
 /// Requests by type and state, with the days that the middle one of those answered took; and denials by the code of their ground.
@@ -51,7 +54,7 @@ async fn requests_of(
     core: &Core,
     tenant: &Tenant,
     within: impl Fn(Timestamp) -> bool,
-) -> Result<(Vec<Value>, Vec<Value>), Refused> {
+) -> Result<(Vec<RequestsLine>, Vec<DenialsLine>), Refused> {
     let mut counts: BTreeMap<(&str, &str), (u64, Vec<i64>)> = BTreeMap::new();
     let mut denials: BTreeMap<String, u64> = BTreeMap::new();
     let denied = REQUEST.number(requests::DENIED).ok_or(Code::Internal)?;
@@ -69,9 +72,12 @@ async fn requests_of(
         Ok(())
     })
     .await?;
-    let denials = denials.into_iter().map(|(ground, count)| json!({"code": ground, "count": count}));
-    let lines = counts.into_iter().map(|((kind, state), (count, mut took))| {
-        json!({"type": kind, "state": state, "count": count, "median_days": median(&mut took)})
+    let denials = denials.into_iter().map(|(code, count)| DenialsLine { code, count });
+    let lines = counts.into_iter().map(|((kind, state), (count, mut took))| RequestsLine {
+        r#type: kind,
+        state,
+        count,
+        median_days: median(&mut took),
     });
     Ok((lines.collect(), denials.collect()))
 }
@@ -87,7 +93,7 @@ async fn of_the_trail(
     core: &Core,
     tenant: &Tenant,
     within: impl Fn(Timestamp) -> bool,
-) -> Result<(Vec<Value>, Vec<Value>), Refused> {
+) -> Result<(Vec<DisclosuresLine>, Vec<RefusalsLine>), Refused> {
     let mut disclosures: BTreeMap<(&str, String), u64> = BTreeMap::new();
     let mut refusals: BTreeMap<(String, &str), u64> = BTreeMap::new();
     let (mut at, end) = (0, core.trail.durable_size());
@@ -108,10 +114,8 @@ async fn of_the_trail(
         }
         tokio::task::yield_now().await;
     }
-    let disclosures =
-        disclosures.into_iter().map(|((kind, purpose), count)| json!({"kind": kind, "purpose": purpose, "count": count}));
-    let refusals =
-        refusals.into_iter().map(|((operation, code), count)| json!({"operation": operation, "code": code, "count": count}));
+    let disclosures = disclosures.into_iter().map(|((kind, purpose), count)| DisclosuresLine { kind, purpose, count });
+    let refusals = refusals.into_iter().map(|((operation, code), count)| RefusalsLine { operation, code, count });
     Ok((disclosures.collect(), refusals.collect()))
 }
 
@@ -129,7 +133,7 @@ fn disclosed(core: &Core, entry: &Entry) -> Option<&'static str> {
 }
 
 /// Cases by kind, ground and state, with what was disclosed on them.
-async fn cases_of(core: &Core, tenant: &Tenant, within: impl Fn(Timestamp) -> bool) -> Result<Vec<Value>, Refused> {
+async fn cases_of(core: &Core, tenant: &Tenant, within: impl Fn(Timestamp) -> bool) -> Result<Vec<CasesLine>, Refused> {
     let mut counts: BTreeMap<(&str, Option<Ground>, &str), (u64, u64)> = BTreeMap::new();
     let now = core.clock.now();
     each(core, prefix::CASES, |key, value| {
@@ -143,12 +147,12 @@ async fn cases_of(core: &Core, tenant: &Tenant, within: impl Fn(Timestamp) -> bo
         Ok(())
     })
     .await?;
-    let line = |((kind, ground, state), (count, disclosures))| json!({"kind": kind, "ground": ground, "state": state, "count": count, "disclosures": disclosures});
+    let line = |((kind, ground, state), (count, disclosures))| CasesLine { kind, ground, state, count, disclosures };
     Ok(counts.into_iter().map(line).collect())
 }
 
 /// Incidents by kind and state.
-async fn incidents(core: &Core, tenant: &Tenant, within: impl Fn(Timestamp) -> bool) -> Result<Vec<Value>, Refused> {
+async fn incidents(core: &Core, tenant: &Tenant, within: impl Fn(Timestamp) -> bool) -> Result<Vec<IncidentsLine>, Refused> {
     let mut counts: BTreeMap<(String, &str), u64> = BTreeMap::new();
     each(core, prefix::INCIDENTS, |key, value| {
         let row: IncidentRow = unpack(core.hierarchy.open_row(key, value)?.bytes())?;
@@ -158,11 +162,11 @@ async fn incidents(core: &Core, tenant: &Tenant, within: impl Fn(Timestamp) -> b
         Ok(())
     })
     .await?;
-    Ok(counts.into_iter().map(|((kind, state), count)| json!({"kind": kind, "state": state, "count": count})).collect())
+    Ok(counts.into_iter().map(|((kind, state), count)| IncidentsLine { kind, state, count }).collect())
 }
 
 /// Erasures by cause and state.
-async fn erasures(core: &Core, tenant: &Tenant, within: impl Fn(Timestamp) -> bool) -> Result<Vec<Value>, Refused> {
+async fn erasures(core: &Core, tenant: &Tenant, within: impl Fn(Timestamp) -> bool) -> Result<Vec<ErasuresLine>, Refused> {
     let mut counts: BTreeMap<(String, String), u64> = BTreeMap::new();
     each(core, b"e", |key, value| {
         let row: ErasureRow = unpack(core.hierarchy.open_row(key, value)?.bytes())?;
@@ -176,7 +180,7 @@ async fn erasures(core: &Core, tenant: &Tenant, within: impl Fn(Timestamp) -> bo
         Ok(())
     })
     .await?;
-    Ok(counts.into_iter().map(|((cause, state), count)| json!({"cause": cause, "state": state, "count": count})).collect())
+    Ok(counts.into_iter().map(|((cause, state), count)| ErasuresLine { cause, state, count }).collect())
 }
 
 /// Goes through all rows of a kind, a page at a time.

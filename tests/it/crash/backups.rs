@@ -6,13 +6,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
-use oubliette::backup::{SealPolicy, Settings};
+use oubliette::backup::{Progress, SealPolicy, Settings};
 use oubliette::model::time::Clock;
 use oubliette::model::wire::OperateKeys;
-use oubliette::vault::restore::{self, Drilled};
+use oubliette::vault::restore::{self, Drill, Drilled, KeyFiles};
 use oubliette::vault::{OpenError, Vault, VaultConfig};
 use serde_json::json;
 
@@ -21,22 +21,33 @@ use super::kill::asked;
 use crate::house::copy_tree;
 use crate::recorder::Random;
 
+/// Kills a process some time after it said that it is ready.
+pub(super) fn kill_after(mut child: Child, ready: Option<PathBuf>, micros: u64) -> ExitStatus {
+    while ready.as_ref().is_some_and(|ready| !ready.exists()) && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    std::thread::sleep(Duration::from_micros(micros));
+    let _ = child.kill();
+    child.wait().unwrap()
+}
+
 fn with_target(directory: &Path) -> VaultConfig {
     let target = directory.parent().unwrap().join("target");
-    let backup = Settings { target, every: None, keep: 2, seal: SealPolicy::AfterBackup, bytes_per_second: 0 };
+    let backup =
+        Settings { targets: vec![target], every: None, keep: 2, seal: SealPolicy::AfterBackup, needed: 0, bytes_per_second: 0 };
     VaultConfig { backup: Some(backup), ..house::config(directory) }
 }
 
-async fn opened(directory: &Path) -> House {
+pub(super) async fn opened(directory: &Path) -> House {
     let vault = Vault::open(&with_target(directory), Clock::system()).unwrap();
     House::unseal(vault, &directory.parent().unwrap().join("tokens")).await
 }
 
-async fn back_up(house: &House, full: bool) {
+pub(super) async fn back_up(house: &House, full: bool) {
     house.vault.operate_keys(&house.call("keys", None), OperateKeys::Backup { full }).await.unwrap();
 }
 
-async fn newcomer(house: &House, number: u64) -> oubliette::model::ids::SubjectId {
+pub(super) async fn newcomer(house: &House, number: u64) -> oubliette::model::ids::SubjectId {
     let aliases = json!([{"type": "email", "value": format!("p{number}@example.org")}]);
     let body = json!({"class": "consumer", "jurisdiction": "DE", "aliases": aliases, "notice": notice()});
     let call = house.call("writer", Some("a-account"));
@@ -71,14 +82,14 @@ fn writes_erases_and_backs_up() {
 fn restores() {
     let Some((directory, setting)) = place() else { return };
     let target = PathBuf::from(setting);
-    restore::restore(&house::config(&directory), &Clock::system(), &target, None, &passphrase()).unwrap();
+    restore::restore(&house::config(&directory), &Clock::system(), &target, None, &passphrase(), &Progress::default()).unwrap();
 }
 
-fn drill(directory: &Path) -> Drilled {
+pub(super) fn drill(directory: &Path) -> Drilled {
     let home = directory.parent().unwrap();
     let keys = directory.join("keys");
-    restore::drill(&keys, home, &Clock::system(), &home.join("target"), None, &passphrase(), 50)
-        .unwrap_or_else(|why| panic!("{why}"))
+    let drill = Drill { keys: KeyFiles::from(&keys), scratch: home, from: &home.join("target"), number: None, sample: 50 };
+    restore::drill(&drill, &Clock::system(), &passphrase(), &Progress::default()).unwrap_or_else(|why| panic!("{why}"))
 }
 
 #[test]
@@ -97,14 +108,6 @@ fn a_kill_during_a_backup_or_a_restore_costs_nothing_else() {
         house.vault.close().await;
     });
     eprintln!("{rounds} kills of a backup, OUBLIETTE_SEED={seed}");
-    let kill_after = |mut child: std::process::Child, ready: Option<PathBuf>, micros: u64| {
-        while ready.as_ref().is_some_and(|ready| !ready.exists()) && child.try_wait().unwrap().is_none() {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        std::thread::sleep(Duration::from_micros(micros));
-        let _ = child.kill();
-        child.wait().unwrap()
-    };
     let mut people = 0;
     for round in 0..rounds {
         let ready = home.path().join("ready");
@@ -147,7 +150,8 @@ fn a_kill_during_a_backup_or_a_restore_costs_nothing_else() {
             unfinished += 1;
             let refused = Vault::open(&config, Clock::system()).err().unwrap();
             assert!(matches!(refused, OpenError::Restoring | OpenError::NoData), "{refused}");
-            let restored = restore::restore(&config, &Clock::system(), &target, None, &passphrase()).unwrap();
+            let progress = Progress::default();
+            let restored = restore::restore(&config, &Clock::system(), &target, None, &passphrase(), &progress).unwrap();
             assert_eq!(restored.people, people);
         }
         runtime().block_on(async {

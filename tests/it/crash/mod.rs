@@ -9,5 +9,7 @@ pub(crate) mod kill;
 mod ledger;
 mod load;
 mod power;
+mod resources;
+mod rotations;
 mod scan;
 mod served;

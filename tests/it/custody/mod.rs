@@ -1,9 +1,13 @@
 //! Who holds the root key: each provider through the built binary, from `init` to a key that was deleted.
 
 mod kill;
+mod kms;
 mod passphrase;
 mod pkcs11;
+mod places;
+mod remote;
 mod shares;
+mod transit;
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
@@ -199,4 +203,30 @@ fn with_passphrase() -> (Yard, String) {
     let passphrase = yard.secret("passphrase", PASSPHRASE);
     yard.init(&["--passphrase-file", &passphrase]).good();
     (yard, passphrase)
+}
+
+/// The file of the root key goes while the vault runs, and is not there when it starts; then it is put back.
+fn a_lost_root_file_is_missed_where_it_is_needed(yard: &Yard, opened_by: &[&str], change: &[&str]) {
+    let served = yard.serve(opened_by).unwrap_or_else(|said| panic!("{}", said.error));
+    let admin = served.key_admin();
+    fs::rename(yard.path("vault/keys/root"), yard.path("root")).unwrap();
+    // An open vault goes on, and makes no new root key out of nothing.
+    served.run(&["keys", "rotate", "--token-file", &admin]).good();
+    let said = served.run(&[&["keys", "rotate-root", "--token-file", admin.as_str()], change].concat());
+    assert_ne!(said.code, 0, "{}", said.value);
+    assert!(!yard.path("vault/keys/root").exists() && !yard.path("vault/keys/root.new").exists());
+    drop(served);
+    yard.does_not_serve(opened_by, "keys/root was lost");
+    let found = yard.doctor("files");
+    assert!(found.iter().any(|(level, found)| level == "bad" && found.contains("keys/root")), "{found:?}");
+    // A file of the same name that is none, or not whole.
+    let whole = fs::read(yard.path("root")).unwrap();
+    let put = |bytes: &[u8]| {
+        fs::write(yard.path("vault/keys/root"), bytes).unwrap();
+        fs::set_permissions(yard.path("vault/keys/root"), fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    put(&whole[..whole.len() - 1]);
+    yard.does_not_serve(opened_by, "do not open");
+    put(&whole);
+    yard.opens(opened_by);
 }

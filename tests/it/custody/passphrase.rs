@@ -6,7 +6,7 @@ use jiff::SignedDuration;
 use oubliette::model::caller::Role;
 use serde_json::json;
 
-use super::{Yard, owned};
+use super::{Yard, owned, with_passphrase};
 use crate::house::{House, PASSPHRASE};
 
 const NEXT: &str = "another horse, another battery";
@@ -100,4 +100,11 @@ fn the_root_key_goes_to_shares_and_back_and_no_record_is_touched() {
     yard.does_not_serve(&shares, "held in another way: passphrase");
     let house = House::open(home).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(read(&house), records);
+}
+
+#[test]
+fn a_vault_with_a_passphrase_that_has_lost_its_root_file_says_so_and_opens_when_it_is_back() {
+    let (yard, passphrase) = with_passphrase();
+    let by = ["--passphrase-file", passphrase.as_str()];
+    super::a_lost_root_file_is_missed_where_it_is_needed(&yard, &by, &by);
 }

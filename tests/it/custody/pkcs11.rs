@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::remote::{is_open, until};
 use super::{Yard, owned};
 use crate::house::{House, PASSPHRASE};
 
 const PIN: &str = "87654321";
-const MODULES: [&str; 4] = [
+pub(super) const MODULES: [&str; 4] = [
     "/usr/lib/softhsm/libsofthsm2.so",
     "/usr/lib/x86_64-linux-gnu/softhsm/libsofthsm2.so",
     "/usr/lib64/softhsm/libsofthsm.so",
@@ -16,14 +17,18 @@ const MODULES: [&str; 4] = [
 ];
 
 /// A yard with a token, and a configuration that names it.
-struct Token {
-    yard: Yard,
-    pin: String,
+pub(super) struct Token {
+    pub(super) yard: Yard,
+    pub(super) pin: String,
 }
 
 impl Token {
     fn new() -> Self {
-        let mut yard = Yard::new();
+        Self::in_yard(Yard::new())
+    }
+
+    /// A fresh token beside whatever is in the yard.
+    pub(super) fn in_yard(mut yard: Yard) -> Self {
         fs::create_dir(yard.path("tokens")).unwrap();
         let settings = format!("directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\n", yard.text("tokens"));
         fs::write(yard.path("softhsm2.conf"), settings).unwrap();
@@ -56,7 +61,7 @@ impl Token {
     }
 
     /// The files of the token's objects.
-    fn objects(&self) -> Vec<PathBuf> {
+    pub(super) fn objects(&self) -> Vec<PathBuf> {
         let token = fs::read_dir(self.yard.path("tokens")).unwrap().next().unwrap().unwrap().path();
         let objects = fs::read_dir(token).unwrap().map(|entry| entry.unwrap().path());
         let is_object = |path: &PathBuf| path.extension().is_some_and(|end| end == "object") && !path.ends_with("token.object");
@@ -193,4 +198,42 @@ fn the_root_key_goes_to_a_token_and_back_and_no_record_is_touched() {
     yard.migrate(&["--to", "passphrase", "--new-passphrase-file", &passphrase]).good();
     let house = House::open(home).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(read(&house), records);
+}
+
+#[test]
+fn a_token_that_is_taken_away_closes_the_vault_where_that_is_wanted() {
+    let token = Token::new();
+    token.init();
+    let yard = &token.yard;
+    let config = fs::read_to_string(yard.path("vault/config.toml")).unwrap();
+    fs::write(yard.path("vault/config.toml"), format!("{config}probe_seconds = 1\non_outage = 'seal'\ngrace_seconds = 0\n"))
+        .unwrap();
+    let served = yard.serve(&[]).unwrap_or_else(|said| panic!("{}", said.error));
+    let admin = served.key_admin();
+    assert_eq!(served.root(&admin)["holder"]["state"], "reachable");
+    fs::rename(yard.path("tokens"), yard.path("away")).unwrap();
+    fs::create_dir(yard.path("tokens")).unwrap();
+    until("sealed", || !is_open(&served));
+    fs::remove_dir(yard.path("tokens")).unwrap();
+    fs::rename(yard.path("away"), yard.path("tokens")).unwrap();
+    until("open again", || is_open(&served));
+}
+
+#[test]
+fn a_token_that_refuses_its_pin_is_asked_once_and_not_until_it_locks_itself() {
+    let token = Token::new();
+    token.init();
+    let yard = &token.yard;
+    let config = fs::read_to_string(yard.path("vault/config.toml")).unwrap();
+    fs::write(yard.path("vault/config.toml"), format!("{config}probe_seconds = 1\n")).unwrap();
+    let served = yard.serve(&[]).unwrap_or_else(|said| panic!("{}", said.error));
+    let admin = served.key_admin();
+    owned(Path::new(&token.pin), "00000000");
+    until("refused", || served.root(&admin)["holder"]["state"] == "refused");
+    // Some looks later the token has seen one wrong PIN, and still takes the right one.
+    std::thread::sleep(std::time::Duration::from_millis(3_500));
+    owned(Path::new(&token.pin), PIN);
+    served.run(&["keys", "rotate-root", "--by-pin-file", "--token-file", &admin]).good();
+    let log = fs::read_to_string(yard.path("errors")).unwrap();
+    assert_eq!(log.matches("refuses the PIN").count(), 1, "{log}");
 }

@@ -123,3 +123,11 @@ fn a_backup_of_a_vault_with_shares_is_tried_and_restored_with_shares() {
     yard.run(&[&["backup", "restore", target.as_str(), vault.as_str()], &two[..]].concat()).good();
     yard.opens(&two);
 }
+
+#[test]
+fn a_vault_with_shares_that_has_lost_its_root_file_says_so_and_opens_when_it_is_back() {
+    let (yard, files) = three_of_five();
+    let by = given(&files[..3].iter().collect::<Vec<_>>());
+    let by: Vec<&str> = by.iter().map(String::as_str).collect();
+    super::a_lost_root_file_is_missed_where_it_is_needed(&yard, &by, &["--by-itself"]);
+}

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use keys::attacker::{Held, Loot, attack};
 use keys::secret::SecretString;
 use oubliette::audit;
+use oubliette::backup::Progress;
 use oubliette::config::{Config, Seal};
 use oubliette::model::caller::Role;
 use oubliette::model::ids::{SubjectId, TenantId};
 use oubliette::vault::VaultConfig;
-use oubliette::vault::restore::{self, RestoreError, Restored};
+use oubliette::vault::restore::{self, Drill, KeyFiles, RestoreError, Restored};
 use serde_json::{Value, json};
 
 use crate::house::{Home, House, PASSPHRASE, copy_tree};
@@ -27,7 +28,7 @@ fn target_of(dir: &Path) -> PathBuf {
     dir.with_extension("backup")
 }
 
-fn with_target(config: &mut Config) {
+pub(crate) fn with_target(config: &mut Config) {
     config.backup.target = Some(target_of(&config.dir));
     config.backup.every_seconds = 0;
 }
@@ -38,28 +39,29 @@ fn after_backup(config: &mut Config) {
 }
 
 /// Makes a backup through the API.
-fn back_up(house: &House, full: bool) -> Value {
+pub(crate) fn back_up(house: &House, full: bool) -> Value {
     let body = json!({"operation": "backup", "full": full});
     let reply = house.post("/v1/keys/operations", &body).by(&house.holder(Role::KeyAdmin)).send().expect(200).json();
     assert_eq!(reply["state"], "done", "{reply}");
     reply["backup"].clone()
 }
 
-fn copy_of(folder: &Path) -> tempfile::TempDir {
+pub(crate) fn copy_of(folder: &Path) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     copy_tree(folder, copy.path());
     copy
 }
 
 /// The vault's folder with nothing but its keys and configuration, as on a new machine.
-fn only_keys(home: &Home) -> Arc<Home> {
+pub(crate) fn only_keys(home: &Home) -> Arc<Home> {
     let bare = home.copy();
     fs::remove_dir_all(bare.path().join("data")).unwrap();
     bare
 }
 
-fn bring_back(bare: &Home, from: &Path, number: Option<u64>) -> Result<Restored, RestoreError> {
-    restore::restore(&VaultConfig::in_dir(bare.path()), &bare.clock, from, number, &SecretString::from(PASSPHRASE.to_owned()))
+pub(crate) fn bring_back(bare: &Home, from: &Path, number: Option<u64>) -> Result<Restored, RestoreError> {
+    let (config, holder) = (VaultConfig::in_dir(bare.path()), SecretString::from(PASSPHRASE.to_owned()));
+    restore::restore(&config, &bare.clock, from, number, &holder, &Progress::default())
 }
 
 fn alias_of(house: &House, email: &str) -> crate::https::Reply {
@@ -267,7 +269,8 @@ fn damaged_foreign_and_cut_off_files_of_a_target_are_named() {
     let drill = |from: &Path| {
         let scratch = tempfile::tempdir().unwrap();
         let keys = home.path().join("keys");
-        restore::drill(&keys, scratch.path(), &home.clock, from, None, &SecretString::from(PASSPHRASE.to_owned()), 10)
+        let drill = Drill { keys: KeyFiles::from(&keys), scratch: scratch.path(), from, number: None, sample: 10 };
+        restore::drill(&drill, &home.clock, &SecretString::from(PASSPHRASE.to_owned()), &Progress::default())
     };
     let drilled = drill(&mine).unwrap();
     assert_eq!((drilled.people, drilled.records), (1, 2));

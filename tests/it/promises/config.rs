@@ -122,7 +122,7 @@ fn promise_p03_the_policy_document_is_what_is_enforced_and_a_draft_is_neither() 
     let current = house.get("/v1/policy-versions/current").send().expect(200);
     assert_eq!(current.header("etag"), Some(format!("\"{version}\"").as_str()));
     assert_eq!(current.header("content-type"), Some("text/html; charset=utf-8"));
-    assert_eq!(current.header("content-security-policy"), Some("default-src 'none'; frame-ancestors 'none'"));
+    assert_eq!(current.header("content-security-policy"), Some(crate::protocol::NOTHING_ELSE));
     let page = current.text();
     assert!(page.contains("<html lang=\"en\">") && !page.contains("<script"));
     let older = house.tenant_version();
@@ -256,6 +256,10 @@ fn a_policy_that_contradicts_itself_or_what_is_stored_is_refused_with_the_reason
     let mut groups = house.entry("settings", "tenant");
     groups["groups"]["marketing"] = 20.into();
     refused_as("settings", "tenant", &groups, "its number is 4 for good");
+    // What people are sent to is on the web, and no script.
+    let mut script = house.entry("authorities", "de-bfdi");
+    script["url"] = "javascript:alert(1)".into();
+    refused_as("authorities", "de-bfdi", &script, "its address is not https");
     // Categories exist.
     let wider = with_category(house.entry("purposes", "c-marketing"), "pd:ShoeSize");
     refused_as("purposes", "c-marketing", &wider, "unknown category `pd:ShoeSize`");

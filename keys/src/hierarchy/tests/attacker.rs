@@ -6,11 +6,13 @@ use std::collections::{HashMap, HashSet};
 use super::VAULT;
 use crate::bucket::{AliasEntry, Bucket, SubjectEntry};
 use crate::context::Id;
-use crate::keyring::{SLOT, parse_slot};
+use crate::digest;
+use crate::keyring::{SLOT, Slot, parse_slot};
 use crate::node::Node;
-use crate::place::{ALIASES, Place, SUBJECTS, SYSTEM};
+use crate::place::{ALIASES, ALIASES_ODD, Place, SUBJECTS, SYSTEM};
 use crate::root::RootKey;
 use crate::secret::Secret32;
+use crate::system::{System, SystemKey};
 use crate::wrap::{KeyId, kind, unwrap_with};
 
 /// Which keys are tried on which rows.
@@ -29,9 +31,24 @@ pub(super) struct Loot {
     pub(super) aliases: HashSet<([u8; 24], Id)>,
     pub(super) rows_opened: usize,
     pub(super) system_opened: bool,
+    /// Keys of the vault's own: of the index keys the route key stands for all.
+    pub(super) system: HashSet<(SystemKey, [u8; 32])>,
+    /// Public halves of the signing keys that are known.
+    pub(super) signers: HashSet<[u8; 32]>,
 }
 
 pub(super) fn attack(archive: &[(Vec<u8>, Vec<u8>)], root: &RootKey, slots: &[u8], effort: Effort) -> Loot {
+    attack_with(archive, root, slots, effort, &|_| None)
+}
+
+/// The same adversary, who is also told the secrets of epochs that an enclosure gives.
+pub(super) fn attack_with(
+    archive: &[(Vec<u8>, Vec<u8>)],
+    root: &RootKey,
+    slots: &[u8],
+    effort: Effort,
+    secret: &dyn Fn(&Slot) -> Option<[u8; 32]>,
+) -> Loot {
     let mut loot = Loot::default();
     // Only rows of distinct bytes matter.
     let mut seen = HashSet::new();
@@ -46,7 +63,11 @@ pub(super) fn attack(archive: &[(Vec<u8>, Vec<u8>)], root: &RootKey, slots: &[u8
     let mut fresh: Vec<(Place, Secret32)> = slots
         .chunks(SLOT)
         .filter_map(parse_slot)
-        .filter_map(|slot| slot.open(root.secret()).ok())
+        .filter_map(|slot| {
+            let below = secret(&slot).map(|secret| digest::mac(root.secret(), &[b"pv1/enclosure", &secret]));
+            let below = below.map(|below| Secret32::from_slice(&below).unwrap());
+            slot.open(root.secret()).or_else(|wrong| slot.open(below.as_ref().ok_or(wrong)?)).ok()
+        })
         .map(|key| (Place::ROOT, key))
         .collect();
     fresh.push((Place::ROOT, root.secret().duplicate()));
@@ -92,11 +113,22 @@ fn take(loot: &mut Loot, fresh: &mut Vec<(Place, Secret32)>, id: KeyId, plain: &
                 }
             }
         }
-        (kind::BUCKET, ALIASES) => {
+        (kind::BUCKET, ALIASES | ALIASES_ODD) => {
             let bucket = Bucket::<AliasEntry>::parse(plain.bytes()).unwrap();
             loot.aliases.extend(bucket.entries().iter().map(|entry| (entry.tag, entry.subject)));
         }
-        (kind::BUCKET, SYSTEM) => loot.system_opened = true,
+        (kind::BUCKET, SYSTEM) => {
+            loot.system_opened = true;
+            let bucket = Bucket::parse(plain.bytes()).unwrap();
+            let system = System::open(&bucket).unwrap();
+            loot.system.extend(system.index.iter().map(|keys| (SystemKey::Index, *keys.route.bytes())));
+            for (key, aged) in
+                [(SystemKey::Row, &system.row), (SystemKey::Statistics, &system.statistics), (SystemKey::Token, &system.token)]
+            {
+                loot.system.extend(aged.iter().map(|one| (key, *one.key.bytes())));
+            }
+            loot.signers.extend(crate::system::signers_of(&bucket));
+        }
         _ => panic!("a row of no known kind opened"),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::attacker::{Effort, Loot, attack};
 use super::{Known, Vault, groups, id, ids};
 use crate::context::Id;
-use crate::{Group, Inserts, KeysError, Shred};
+use crate::{Alias, Group, Inserts, KeysError, Shred};
 
 fn holds(loot: &Loot, keys: &Known) -> bool {
     keys.values().all(|(_, key)| loot.subject_keys.contains(key))
@@ -19,7 +19,7 @@ struct Story {
     vault: Vault,
     all: HashMap<Id, Known>,
     victims: Vec<Id>,
-    aliases: HashMap<Id, [u8; 24]>,
+    aliases: HashMap<Id, Alias>,
     slots_before: Vec<u8>,
 }
 
@@ -30,7 +30,7 @@ fn story(count: usize, shredded: usize, batch: usize) -> Story {
     let mut aliases = HashMap::new();
     for ids in ids(count).chunks(batch) {
         all.extend(vault.add_subjects(ids, groups(&[1, 3])));
-        let tag = |id: &Id| vault.keys().alias_tag(&[7; 16], 1, &format!("{id:?}@example.org"));
+        let tag = |id: &Id| vault.keys().alias_of(&[7; 16], 1, &format!("{id:?}@example.org"));
         let new: Vec<_> = ids.iter().map(|id| (tag(id), *id)).collect();
         aliases.extend(new.iter().map(|(tag, id)| (*id, *tag)));
         vault.add(Inserts { aliases: new, ..Inserts::default() });
@@ -48,17 +48,17 @@ fn the_living_open_and_the_erased_do_not(story: &Story, effort: Effort) {
     let loot = attack(&story.vault.memory.archive(), &story.vault.root, &story.vault.slots(), effort);
     assert!(loot.system_opened);
     for (id, keys) in &story.all {
-        let alias = (story.aliases[id], *id);
+        let alias = (story.aliases[id].first().unwrap(), *id);
         if story.victims.contains(id) {
             assert!(!holds_any(&loot, keys), "a shredded key was recovered");
             assert!(!loot.aliases.contains(&alias), "a shredded alias was confirmed");
             assert_eq!(story.vault.read(id), None);
-            assert!(story.vault.keys().alias(&story.vault.memory, &alias.0).unwrap().is_empty());
+            assert!(story.vault.keys().alias(&story.vault.memory, &story.aliases[id]).unwrap().is_empty());
         } else {
             assert!(holds(&loot, keys), "a living key was lost");
             assert!(loot.aliases.contains(&alias), "a living alias was lost");
             assert_eq!(story.vault.read(id).as_ref(), Some(keys));
-            assert_eq!(story.vault.keys().alias(&story.vault.memory, &alias.0).unwrap(), [*id]);
+            assert_eq!(story.vault.keys().alias(&story.vault.memory, &story.aliases[id]).unwrap(), [*id]);
         }
     }
 }
@@ -83,7 +83,7 @@ fn an_old_copy_of_the_slot_brings_everybody_back() {
     let story = story(300, 30, 60);
     let loot = attack(&story.vault.memory.archive(), &story.vault.root, &story.slots_before, Effort::ByPlace);
     assert!(story.all.values().all(|keys| holds(&loot, keys)));
-    assert!(story.aliases.iter().all(|(id, tag)| loot.aliases.contains(&(*tag, *id))));
+    assert!(story.aliases.iter().all(|(id, tag)| loot.aliases.contains(&(tag.first().unwrap(), *id))));
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn shredding_what_is_not_there_is_no_error() {
         Shred::Subject(id()),
         Shred::Groups(id(), groups(&[1])),
         Shred::Renew(id(), groups(&[1])),
-        Shred::Alias([1; 24], id()),
+        Shred::Alias(Alias::kept([1; 16], 1, None, Some([1; 24])), id()),
         Shred::Groups(*all.keys().next().unwrap(), groups(&[9])),
         Shred::Renew(*all.keys().next().unwrap(), groups(&[9])),
     ]);

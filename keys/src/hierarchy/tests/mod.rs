@@ -6,7 +6,10 @@ mod damage;
 mod erasure;
 mod files;
 mod model;
+mod places;
 mod trees;
+mod turning;
+mod walking;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;

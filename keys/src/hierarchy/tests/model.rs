@@ -8,7 +8,7 @@ use super::attacker::{Effort, attack};
 use super::{Known, Vault, known};
 use crate::context::{GroupSet, Id};
 use crate::root::RootKey;
-use crate::{Inserts, Shred};
+use crate::{Alias, Inserts, Shred};
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -106,8 +106,8 @@ impl Model {
     }
 }
 
-fn tag(vault: &Vault, alias: u8) -> [u8; 24] {
-    vault.keys().alias_tag(&[1; 16], 1 + alias % 2, &format!("person {alias}"))
+fn tag(vault: &Vault, alias: u8) -> Alias {
+    vault.keys().alias_of(&[1; 16], 1 + alias % 2, &format!("person {alias}"))
 }
 
 fn run(vault: &mut Vault, model: &mut Model, op: Op) {
@@ -245,7 +245,7 @@ proptest! {
         for key in model.every_key.difference(&living) {
             prop_assert!(!loot.subject_keys.contains(key), "a key that was destroyed was recovered");
         }
-        let aliases: HashSet<_> = model.aliases.iter().map(|(alias, id)| (tag(&vault, *alias), *id)).collect();
+        let aliases: HashSet<_> = model.aliases.iter().map(|(alias, id)| (tag(&vault, *alias).first().unwrap(), *id)).collect();
         prop_assert_eq!(loot.aliases, aliases);
     }
 }

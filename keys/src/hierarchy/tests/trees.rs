@@ -61,7 +61,7 @@ fn a_place_that_cannot_be_split_is_full_and_says_so() {
 #[test]
 fn an_alias_of_many_subjects_leads_to_all_of_them() {
     let vault = Vault::new();
-    let tag = vault.keys().alias_tag(&[1; 16], 2, "+4312345");
+    let tag = vault.keys().alias_of(&[1; 16], 2, "+4312345");
     let mut owners = ids(130);
     let aliases = owners.iter().map(|id| (tag, *id)).collect();
     vault.add(Inserts { aliases, ..Inserts::default() });
