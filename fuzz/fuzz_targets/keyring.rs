@@ -12,7 +12,7 @@ fuzz_target!(|input: &[u8]| {
     let mut slot = input.to_vec();
     slot.resize(keyring::SLOT - 32, 0);
     let sum = sha256(&[&slot]);
-    let whole = slot.starts_with(b"PVEPOCH1");
+    let whole = slot.starts_with(b"PVEPOCH1") || slot.starts_with(b"PVEPOCH2");
     slot.extend_from_slice(&sum);
     assert!(whole || keyring::parse_slot(&slot).is_none());
 

@@ -145,7 +145,8 @@ pub(super) fn one<'a>(headers: &'a HeaderMap, name: &HeaderName, most: usize) ->
     let mut values = headers.get_all(name).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let text = value.to_str().map_err(|_| Code::MalformedRequest)?;
-    if values.next().is_some() || !(1..=most).contains(&text.len()) {
+    // A tab would pass for visible.
+    if values.next().is_some() || !(1..=most).contains(&text.len()) || text.contains('\t') {
         return Err(Code::MalformedRequest.into());
     }
     Ok(Some(text))

@@ -111,9 +111,19 @@ fn readable(config: &Config) -> Vec<PathBuf> {
         oidc.and_then(|oidc| oidc.jwks_file.as_ref()),
         oidc.and_then(|oidc| oidc.jwks_ca.as_ref()),
     ];
+    let custody = &config.custody;
+    let of_custody = [
+        &custody.kms_ca_file,
+        &custody.kms_credentials_file,
+        &custody.transit_ca_file,
+        &custody.transit_token_file,
+        &custody.transit_secret_id_file,
+    ];
+    // These are looked for from the vault's folder on.
+    let of_custody = of_custody.into_iter().flatten().map(|file| config.dir.join(file));
     let absolute = config.paths.iter().filter(|named| named.section != "hardening").map(|named| named.path.clone());
     let variables = VARIABLES.iter().filter_map(std::env::var_os).map(PathBuf::from);
-    let files = named.into_iter().flatten().cloned().chain(absolute).chain(variables);
+    let files = named.into_iter().flatten().cloned().chain(of_custody).chain(absolute).chain(variables);
     // A name may lead elsewhere (certbot, Kubernetes): what it leads to is replaced in its own folder.
     let with_targets = files.flat_map(|file| [std::fs::canonicalize(&file).ok(), Some(file)]).flatten();
     let folders = with_targets.filter_map(|file| folder_of(&file));

@@ -45,7 +45,7 @@ pub(super) fn all() -> Vec<Described> {
             .names("request", "/request_id")
             .with("Location")
             .reads(&[Header::Idempotency])
-            .refuses(&[Code::StateConflict, Code::EvidenceRequired, Code::AccountClosed]),
+            .refuses(&[Code::StateConflict, Code::EvidenceRequired, Code::AccountClosed, Code::Erased]),
         at("GET", "/v1/requests", "listRequests", "The queue of requests")
             .says("What is due first in front. Auditors see `subject_tag` and no subject.")
             .answers::<RequestsPage>("A page of the queue.", json!({"requests": [request("open")], "next_cursor": null})),
