@@ -220,6 +220,8 @@ fn codes(one: &Described, route: Option<&Route>) -> Vec<Code> {
     };
     codes.extend(EVERYWHERE);
     codes.extend(refusals(route.operation));
+    // Of whom nothing is left but what is held is asked for in the same way as of whom nothing is left.
+    codes.extend(codes.contains(&Code::Erased).then_some(Code::Held));
     // Anything that has a body, or might have one, and anything that is changed.
     if route.method != http::Method::GET {
         // A place of the keyring that is away holds up whatever ends an epoch.

@@ -158,8 +158,7 @@ pub(super) fn parameters() -> Value {
         header["required"] = true.into();
         header
     };
-    let visible =
-        |most: u32, example: &str| json!({"type": "string", "maxLength": most, "pattern": "^[!-~]([ -~]*[!-~])?$", "examples": [example]});
+    let visible = |most: u32, example: &str| json!({"type": "string", "maxLength": most, "pattern": "^[!-~]([ -~]*[!-~])?$", "examples": [example]});
     let word = |example: &str| json!({"type": "string", "pattern": WORD, "examples": [example]});
     let purpose = json!({"type": "string", "pattern": "^[A-Za-z0-9_.:-]{1,64}$", "examples": ["b-service"]});
     let version = header("If-Match", "The version that is meant: the ETag of an answer.", visible(128, "\"1\""));
